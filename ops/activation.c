@@ -1,0 +1,291 @@
+/*
+ * Activations: relu, leaky_relu, elu, sigmoid, tanh, gelu, silu, each a row of one table.
+ *
+ * Where the derivative can be had from the output, the backward reads the output, so that a
+ * convolution may fuse the activation in training too and the input need not be kept.
+ */
+#include "activation.h"
+
+#include <math.h>
+#include <stddef.h>
+
+#include "loops.h"
+#include "ops.h"
+
+struct activation_attrs {
+    double alpha;
+};
+
+static float relu(float x, float alpha)
+{
+    (void)alpha;
+    return x > 0 ? x : 0;
+}
+
+static float leaky_relu(float x, float alpha)
+{
+    return x > 0 ? x : alpha * x;
+}
+
+static float elu(float x, float alpha)
+{
+    return x > 0 ? x : alpha * expm1f(x);
+}
+
+static float sigmoid(float x, float alpha)
+{
+    (void)alpha;
+    return 1 / (1 + expf(-x));
+}
+
+static float hyperbolic(float x, float alpha)
+{
+    (void)alpha;
+    return tanhf(x);
+}
+
+static float gelu(float x, float alpha)
+{
+    (void)alpha;
+    return 0.5f * x * (1 + erff(x * 0.70710678f));
+}
+
+static float silu(float x, float alpha)
+{
+    (void)alpha;
+    return x / (1 + expf(-x));
+}
+
+/* Derivatives from the output y where there is one, else from the input x. */
+
+static float relu_slope(float y, float alpha)
+{
+    (void)alpha;
+    return y > 0 ? 1 : 0;
+}
+
+static float leaky_relu_slope(float y, float alpha)
+{
+    return y > 0 ? 1 : alpha;
+}
+
+static float elu_slope(float y, float alpha)
+{
+    return y > 0 ? 1 : y + alpha;
+}
+
+static float sigmoid_slope(float y, float alpha)
+{
+    (void)alpha;
+    return y * (1 - y);
+}
+
+static float hyperbolic_slope(float y, float alpha)
+{
+    (void)alpha;
+    return 1 - y * y;
+}
+
+static float gelu_slope(float x, float alpha)
+{
+    (void)alpha;
+    return 0.5f * (1 + erff(x * 0.70710678f)) + x * 0.39894228f * expf(-0.5f * x * x);
+}
+
+static float silu_slope(float x, float alpha)
+{
+    const float s = sigmoid(x, alpha);
+    return s * (1 + x * (1 - s));
+}
+
+struct activation {
+    const struct gr_op *op;
+    float (*function)(float x, float alpha);
+    float (*slope)(float data, float alpha);
+    dnnl_alg_kind_t forward, backward;
+    bool from_dst; /* slope and backward read the output */
+};
+
+static bool activation_infer(struct gr_node *node, struct gr_error *err)
+{
+    return gr_loops_expect_f32(node, 0, err) &&
+           gr_node_output(node, NULL, GR_F32, &node->inputs[0]->shape, err);
+}
+
+static const struct activation *row_of(const struct gr_node *node);
+
+static bool activation_grad(struct gr_node *node, struct gr_grad *grad, struct gr_error *err)
+{
+    struct gr_value *inputs[] = {gr_grad_output(grad, 0),
+                                 row_of(node)->from_dst ? node->outputs[0] : node->inputs[0]};
+    return gr_grad_emit(grad, &gr_op_activation_backward, inputs, 2, (const int[]){0}, 1, err);
+}
+
+static float alpha_of(const struct gr_node *node)
+{
+    return node->op->kind.attrs ? (float)((const struct activation_attrs *)node->attrs)->alpha
+                                : (row_of(node)->forward == dnnl_eltwise_swish ? 1.0f : 0.0f);
+}
+
+static bool activation_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                           const struct gr_buffers *buffers, const struct gr_run *run,
+                           struct gr_error *err)
+{
+    (void)run, (void)err;
+    float (*const function)(float, float) = row_of(node)->function;
+    const float alpha = alpha_of(node), *src = buffers->src[0];
+    const int64_t count = gr_loops_count(kernel);
+    float *dst = buffers->dst[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++)
+        dst[i] = function(src[i], alpha);
+    return true;
+}
+
+/* A layout that is laid already, or plain. */
+static const struct gr_layout *laid(const struct gr_layout *layout)
+{
+    return layout ? layout : &gr_layout_plain;
+}
+
+static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return gr_loops_plan_elementwise(planning, 1, activation_run, err);
+    const struct activation *row = row_of(planning->node);
+    const struct gr_value *value = planning->node->inputs[0];
+    struct gr_desc md = {0};
+    dnnl_primitive_desc_t pd;
+    bool ok = gr_desc_in(&md, value, laid(planning->src[0]), err) &&
+              gr_onednn_ok(gr_onednn_eltwise(&pd, planning->backend->engine,
+                                             dnnl_forward_training, row->forward, gr_desc_get(&md),
+                                             gr_desc_get(&md), alpha_of(planning->node), 0,
+                                             planning->backend->attr),
+                           planning->node, err);
+    gr_desc_release(&md);
+    static const struct gr_onednn_arg args[] = {{DNNL_ARG_SRC, 0}, {DNNL_ARG_DST, GR_DST(0)}};
+    planning->kernel->in_place = 1;
+    return ok && gr_onednn_kernel(planning, pd, args, 2, err);
+}
+
+/* ---- backward ------------------------------------------------------------------------------------ */
+
+static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                         const struct gr_buffers *buffers, const struct gr_run *run,
+                         struct gr_error *err)
+{
+    (void)run, (void)err;
+    float (*const slope)(float, float) = row_of(node->forward)->slope;
+    const float alpha = alpha_of(node->forward);
+    const float *dy = buffers->src[0], *data = buffers->src[1];
+    const int64_t count = gr_loops_count(kernel);
+    float *dx = buffers->dst[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < count; i++)
+        dx[i] = dy[i] * slope(data[i], alpha);
+    return true;
+}
+
+static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return gr_loops_plan_elementwise(planning, 2, backward_run, err);
+    const struct gr_node *forward = planning->node->forward;
+    const struct activation *row = row_of(forward);
+    const struct gr_value *value = planning->node->inputs[1];
+    const float alpha = alpha_of(forward);
+    dnnl_engine_t engine = planning->backend->engine;
+    struct gr_desc md = {0};
+    dnnl_primitive_desc_t hint = NULL, pd;
+    bool ok = gr_desc_in(&md, value, laid(planning->src[1]), err) &&
+              gr_onednn_ok(gr_onednn_eltwise(&hint, engine, dnnl_forward_training, row->forward,
+                                             gr_desc_get(&md), gr_desc_get(&md), alpha, 0,
+                                             planning->backend->attr),
+                           planning->node, err) &&
+              gr_onednn_ok(gr_onednn_eltwise_backward(&pd, engine, row->backward,
+                                                      gr_desc_get(&md), gr_desc_get(&md),
+                                                      gr_desc_get(&md), alpha, 0, hint,
+                                                      planning->backend->attr),
+                           planning->node, err);
+    gr_desc_release(&md);
+    if (hint)
+        dnnl_primitive_desc_destroy(hint);
+    const struct gr_onednn_arg args[] = {{DNNL_ARG_DIFF_DST, 0},
+                                         {row->from_dst ? DNNL_ARG_DST : DNNL_ARG_SRC, 1},
+                                         {DNNL_ARG_DIFF_SRC, GR_DST(0)}};
+    planning->kernel->in_place = 1;
+    return ok && gr_onednn_kernel(planning, pd, args, 3, err);
+}
+
+const struct gr_op gr_op_activation_backward = {
+    .kind = {.name = "activation_backward", .doc = "the gradient of an activation"},
+    .flags = GR_OP_INTERNAL,
+    .plan = backward_plan,
+};
+
+/* ---- fusing --------------------------------------------------------------------------------------- */
+
+struct gr_activation gr_activation_of(const struct gr_node *node)
+{
+    const struct activation *row = row_of(node);
+    return row ? (struct gr_activation){row->function, row->forward, alpha_of(node)}
+               : (struct gr_activation){0};
+}
+
+void gr_activation_apply(const struct gr_activation *activation, float *dst, int64_t count)
+{
+    if (!activation->function)
+        return;
+    for (int64_t i = 0; i < count; i++)
+        dst[i] = activation->function(dst[i], activation->alpha);
+}
+
+/* ---- the table ------------------------------------------------------------------------------------ */
+
+static const struct gr_attr leaky_attrs[] = {
+    {"alpha", GR_ATTR_FLOAT, offsetof(struct activation_attrs, alpha), .def = 0.01, .min = 0,
+     .max = 1, .doc = "slope for negative inputs"},
+    {0}};
+static const struct gr_attr elu_attrs[] = {
+    {"alpha", GR_ATTR_FLOAT, offsetof(struct activation_attrs, alpha), .def = 1, .min = 0,
+     .max = 100, .doc = "the limit for very negative inputs is -alpha"},
+    {0}};
+
+#define ACTIVATION(NAME, DOC, ATTRS)                                                               \
+    {                                                                                              \
+        .kind = {NAME, DOC, ATTRS, sizeof(struct activation_attrs)}, .category = "activation",     \
+        .min_inputs = 1, .max_inputs = 1, .input_doc = "src, any shape",                           \
+        .infer = activation_infer, .grad = activation_grad, .plan = activation_plan                \
+    }
+
+const struct gr_op gr_op_relu = ACTIVATION("relu", "max(0, x)", NULL);
+const struct gr_op gr_op_leaky_relu =
+    ACTIVATION("leaky_relu", "x where positive, alpha x elsewhere", leaky_attrs);
+const struct gr_op gr_op_elu =
+    ACTIVATION("elu", "x where positive, alpha (exp(x) - 1) elsewhere", elu_attrs);
+const struct gr_op gr_op_sigmoid = ACTIVATION("sigmoid", "1 / (1 + exp(-x))", NULL);
+const struct gr_op gr_op_tanh = ACTIVATION("tanh", "the hyperbolic tangent", NULL);
+const struct gr_op gr_op_gelu = ACTIVATION(
+    "gelu", "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016)", NULL);
+const struct gr_op gr_op_silu = ACTIVATION("silu", "x sigmoid(x), also known as swish", NULL);
+
+static const struct activation rows[] = {
+    {&gr_op_relu, relu, relu_slope, dnnl_eltwise_relu, dnnl_eltwise_relu_use_dst_for_bwd, true},
+    {&gr_op_leaky_relu, leaky_relu, leaky_relu_slope, dnnl_eltwise_relu,
+     dnnl_eltwise_relu_use_dst_for_bwd, true},
+    {&gr_op_elu, elu, elu_slope, dnnl_eltwise_elu, dnnl_eltwise_elu_use_dst_for_bwd, true},
+    {&gr_op_sigmoid, sigmoid, sigmoid_slope, dnnl_eltwise_logistic,
+     dnnl_eltwise_logistic_use_dst_for_bwd, true},
+    {&gr_op_tanh, hyperbolic, hyperbolic_slope, dnnl_eltwise_tanh,
+     dnnl_eltwise_tanh_use_dst_for_bwd, true},
+    {&gr_op_gelu, gelu, gelu_slope, dnnl_eltwise_gelu_erf, dnnl_eltwise_gelu_erf, false},
+    {&gr_op_silu, silu, silu_slope, dnnl_eltwise_swish, dnnl_eltwise_swish, false},
+};
+
+static const struct activation *row_of(const struct gr_node *node)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].op == node->op)
+            return &rows[i];
+    return NULL;
+}

@@ -1,0 +1,173 @@
+/*
+ * dropout: in training sets each element to zero with probability p and scales the others by
+ * 1 / (1 - p); otherwise the identity.
+ *
+ * One block of random words gives eight 16-bit pieces, so block i decides elements 8i to 8i + 7,
+ * and the mask is one bit an element, byte i for block i. A piece below p · 65536 drops its
+ * element. Elements are counted in memory order, so the draw depends on the layout but not on the
+ * threads.
+ */
+#include "ops.h"
+
+#include <assert.h>
+
+#include "base/random.h"
+#include "loops.h"
+
+struct dropout_attrs {
+    double p;
+};
+
+static const struct gr_attr dropout_table[] = {
+    {.name = "p",
+     .type = GR_ATTR_FLOAT,
+     .offset = offsetof(struct dropout_attrs, p),
+     .def = 0.5,
+     .min = 0,
+     .max = 0.999,
+     .doc = "the probability of dropping an element; the others are scaled by 1 / (1 - p)"},
+    {0},
+};
+
+/* Bit b is set where the b-th piece of the block keeps its element. */
+static uint8_t keep_bits(const struct gr_random_key *key, int64_t block, uint32_t threshold)
+{
+    uint32_t words[4], bits = 0;
+    gr_random_block(key, (uint64_t)block, words);
+    for (unsigned b = 0; b < 8; b++) {
+        const uint32_t piece = words[b / 2] >> (b % 2 ? 16 : 0) & 0xffff;
+        bits |= (uint32_t)(piece >= threshold) << b;
+    }
+    return (uint8_t)bits;
+}
+
+/* dst = src · scale where the mask has a bit, else 0; n is 8 but at the end. */
+static void apply(const float *src, float *dst, int64_t n, unsigned bits, float scale)
+{
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = bits >> i & 1 ? src[i] * scale : 0;
+}
+
+static float scale_of(const struct gr_node *node)
+{
+    return (float)(1 / (1 - ((const struct dropout_attrs *)node->attrs)->p));
+}
+
+static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                        const struct gr_buffers *buffers, const struct gr_run *run,
+                        struct gr_error *err)
+{
+    (void)err;
+    const struct gr_random_key key = gr_random_key(run->seed, GR_RANDOM_DROPOUT,
+                                                   (uint32_t)run->step, gr_random_name(node->name));
+    const double p = ((const struct dropout_attrs *)node->attrs)->p;
+    const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
+    const float scale = scale_of(node);
+    const int64_t count = gr_loops_count(kernel), blocks = (count + 7) / 8;
+    const float *src = buffers->src[0];                           /* [count] */
+    float *dst = buffers->dst[0];                                 /* [count] */
+    uint8_t *mask = node->n_outputs > 1 ? buffers->dst[1] : NULL; /* [blocks] */
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+        const uint8_t bits = keep_bits(&key, b, threshold);
+        apply(src + 8 * b, dst + 8 * b, b + 1 < blocks ? 8 : count - 8 * b, bits, scale);
+        if (mask)
+            mask[b] = bits;
+    }
+    return true;
+}
+
+static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                         const struct gr_buffers *buffers, const struct gr_run *run,
+                         struct gr_error *err)
+{
+    (void)run, (void)err;
+    const float scale = scale_of(node);
+    const int64_t count = gr_loops_count(kernel), blocks = (count + 7) / 8;
+    const float *dy = buffers->src[0];     /* [count] */
+    const uint8_t *mask = buffers->src[1]; /* [blocks] */
+    float *dx = buffers->dst[0];           /* [count] */
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++)
+        apply(dy + 8 * b, dx + 8 * b, b + 1 < blocks ? 8 : count - 8 * b, mask[b], scale);
+    return true;
+}
+
+/*
+ * The layout to draw in. The mask has a bit for each element without padding, so only a dense one
+ * will do; and vectors per sample are plain, so that the backward needs not ask (see dropout_grad).
+ */
+static const struct gr_layout *drawing_layout(const struct gr_layout *layout,
+                                              const struct gr_value *value)
+{
+    const bool dense =
+        layout && gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
+    return dense && value->shape.rank > 2 ? layout : &gr_layout_plain;
+}
+
+static bool dropout_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    planning->src[0] = drawing_layout(planning->src[0], node->inputs[0]);
+    assert(node->graph->training); /* else the runtime passes the input on */
+    return gr_loops_plan_elementwise(planning, 1, dropout_run, err);
+}
+
+static bool gradient_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_layout *drawn =
+        node->n_inputs > 2 ? drawing_layout(planning->src[2], node->inputs[2]) : &gr_layout_plain;
+    planning->src[0] = drawn;
+    if (!gr_loops_plan_elementwise(planning, 1, gradient_run, err))
+        return false;
+    if (node->n_inputs > 2)
+        planning->src[2] = drawn;
+    return true;
+}
+
+static const struct gr_op dropout_backward = {
+    .kind = {.name = "dropout_backward",
+             .doc = "the gradient of dropout",
+             .attrs = dropout_table,
+             .attrs_size = sizeof(struct dropout_attrs)},
+    .flags = GR_OP_INTERNAL,
+    .min_inputs = 2,
+    .max_inputs = 3,
+    .plan = gradient_plan,
+};
+
+static bool dropout_infer(struct gr_node *node, struct gr_error *err)
+{
+    return gr_loops_expect_f32(node, 0, err) &&
+           gr_node_output(node, NULL, GR_F32, &node->inputs[0]->shape, err) != NULL;
+}
+
+/* The mask is in memory order: where layouts vary, the output goes along to tell which it was. */
+static bool dropout_grad(struct gr_node *node, struct gr_grad *grad, struct gr_error *err)
+{
+    if (!node->graph->training)
+        return gr_grad_pass(grad, 0, gr_grad_output(grad, 0), err);
+    const int64_t blocks = (gr_shape_count(&node->inputs[0]->shape) + 7) / 8;
+    const struct gr_shape shape = gr_shape_of(1, &blocks);
+    struct gr_value *mask = gr_node_output(node, "mask", GR_U8, &shape, err);
+    struct gr_value *inputs[] = {gr_grad_output(grad, 0), mask, node->outputs[0]};
+    const int n_inputs = node->inputs[0]->shape.rank > 2 ? 3 : 2;
+    return mask &&
+           gr_grad_emit(grad, &dropout_backward, inputs, n_inputs, (const int[]){0}, 1, err);
+}
+
+const struct gr_op gr_op_dropout = {
+    .kind = {.name = "dropout",
+             .doc = "in training drops elements at random; the identity otherwise",
+             .attrs = dropout_table,
+             .attrs_size = sizeof(struct dropout_attrs)},
+    .category = "regularisation",
+    .flags = GR_OP_TRAINING_ONLY | GR_OP_RANDOM,
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .input_doc = "src",
+    .infer = dropout_infer,
+    .grad = dropout_grad,
+    .plan = dropout_plan,
+};

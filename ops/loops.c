@@ -1,0 +1,95 @@
+/*
+ * Shared by the ops that are plain loops; see loops.h.
+ */
+#include "loops.h"
+
+#include <stdlib.h>
+
+struct state {
+    int64_t count; /* floats in memory, padding included */
+};
+
+void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run)
+{
+    for (int i = 0; i < planning->node->n_inputs; i++)
+        planning->src[i] = &gr_layout_plain;
+    for (int i = 0; i < planning->node->n_outputs; i++)
+        planning->dst[i] = &gr_layout_plain;
+    planning->kernel->impl = "plain";
+    planning->kernel->run = run;
+}
+
+bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kernel_run_fn *run,
+                               struct gr_error *err)
+{
+    const struct gr_layout *layout = gr_loops_shared_layout(planning, 0, n_src);
+    struct state *state = calloc(1, sizeof *state);
+    if (!state)
+        return gr_fail_memory(err, "an elementwise kernel");
+    gr_loops_plan_plain(planning, run);
+    for (int i = 0; i < n_src; i++)
+        planning->src[i] = layout;
+    planning->dst[0] = layout;
+    state->count = (int64_t)(gr_layout_bytes(layout, planning->node->inputs[0]) / sizeof(float));
+    planning->kernel->state = state;
+    planning->kernel->free_state = free;
+    planning->kernel->in_place = n_src < 32 ? (1u << n_src) - 1 : 1u;
+    return true;
+}
+
+int64_t gr_loops_count(const struct gr_kernel *kernel)
+{
+    return ((const struct state *)kernel->state)->count;
+}
+
+const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
+                                               int n_src)
+{
+    for (int i = first; i < first + n_src; i++) {
+        const struct gr_layout *layout = planning->src[i];
+        const struct gr_value *value = planning->node->inputs[i];
+        const size_t dense = (size_t)gr_shape_count(&value->shape) * sizeof(float);
+        if (layout && layout != &gr_layout_plain && layout->bytes >= dense)
+            return layout;
+    }
+    return &gr_layout_plain;
+}
+
+bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err)
+{
+    for (int i = first; i < node->n_data; i++)
+        if (node->inputs[i]->dtype != GR_F32)
+            return gr_node_fail(node, err, "input '%s' is %s, not f32", node->inputs[i]->name,
+                                gr_dtype_name(node->inputs[i]->dtype));
+    return true;
+}
+
+bool gr_loops_expect_logits(const struct gr_node *node, struct gr_error *err)
+{
+    const struct gr_value *logits = node->inputs[0], *labels = node->inputs[1];
+    char text[GR_SHAPE_TEXT], other[GR_SHAPE_TEXT];
+    if (logits->dtype != GR_F32)
+        return gr_node_fail(node, err, "input '%s' is %s, not f32", logits->name,
+                            gr_dtype_name(logits->dtype));
+    if (labels->dtype != GR_S32)
+        return gr_node_fail(node, err, "input '%s' is %s; labels are s32", labels->name,
+                            gr_dtype_name(labels->dtype));
+    bool flat = logits->shape.rank >= 2;
+    for (int i = 2; i < logits->shape.rank; i++)
+        flat = flat && logits->shape.dim[i] == 1;
+    if (!flat)
+        return gr_node_fail(node, err, "input '%s' is %s, not one score for each class [N, C]",
+                            logits->name, gr_shape_text(&logits->shape, text));
+    if (labels->shape.rank != 1 || labels->shape.dim[0] != logits->shape.dim[0])
+        return gr_node_fail(node, err,
+                            "labels '%s' are %s, not one for each of the %lld rows of "
+                            "'%s' (%s)",
+                            labels->name, gr_shape_text(&labels->shape, text),
+                            (long long)logits->shape.dim[0], logits->name,
+                            gr_shape_text(&logits->shape, other));
+    if (labels->classes > logits->shape.dim[1])
+        return gr_node_fail(node, err, "labels '%s' have %lld classes, '%s' only %lld outputs",
+                            labels->name, (long long)labels->classes, logits->name,
+                            (long long)logits->shape.dim[1]);
+    return true;
+}

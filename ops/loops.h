@@ -1,0 +1,48 @@
+/*
+ * What the ops written as plain loops share: layouts they agree on, checks of their inputs, and a
+ * kernel state that knows how many floats an elementwise loop covers.
+ *
+ * An elementwise loop runs over the floats in memory, padding included, whatever the layout, as
+ * long as all its operands share it. Padding is zero, and an op whose f(0) is not 0 must not use
+ * this.
+ */
+#ifndef GR_OPS_LOOPS_H
+#define GR_OPS_LOOPS_H
+
+#include "graph/op.h"
+
+typedef bool gr_kernel_run_fn(const struct gr_kernel *kernel, const struct gr_node *node,
+                              const struct gr_buffers *buffers, const struct gr_run *run,
+                              struct gr_error *err);
+
+/* Every input is read and every output written plain. */
+void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run);
+
+/*
+ * As gr_loops_plan_plain, but the first n_src inputs and the first output (all of one shape) share
+ * one layout: that of the first of these inputs which is not plain. The output may take over any of
+ * the n_src buffers. The kernel's state then answers gr_loops_count. False: out of memory.
+ */
+bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kernel_run_fn *run,
+                               struct gr_error *err);
+
+/* The floats that an elementwise kernel covers. */
+int64_t gr_loops_count(const struct gr_kernel *kernel);
+
+/*
+ * The layout that inputs first to first + n_src - 1 can best share: the first that is not plain and
+ * holds f32; else plain.
+ */
+const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
+                                               int n_src);
+
+/* A model error unless the node's data inputs from first on are f32. */
+bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err);
+
+/*
+ * A model error unless input 0 is [N, C] (ones may follow) of f32 and input 1 is labels [N] of s32
+ * that fit the C classes: the shape rule of losses and metrics.
+ */
+bool gr_loops_expect_logits(const struct gr_node *node, struct gr_error *err);
+
+#endif

@@ -1,0 +1,173 @@
+/*
+ * oneDNN, versions 2.6 and 3.x, behind one interface: the only file pair that knows the difference.
+ *
+ * An op creates a primitive descriptor with one of the gr_onednn_* functions (shaped as oneDNN 3's)
+ * and hands it to gr_onednn_kernel with a table that says which input or output of the node each
+ * argument is; layouts, scratch and execution follow from the descriptor.
+ */
+#ifndef GR_OPS_ONEDNN_H
+#define GR_OPS_ONEDNN_H
+
+#include <oneapi/dnnl/dnnl.h>
+
+#include "graph/op.h"
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t gr_md;
+#else
+typedef const dnnl_memory_desc_t *gr_md;
+#endif
+
+/* What the ops of one context share. */
+struct gr_backend {
+    enum gr_kernels kernels;
+    int threads;
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_attr_t attr; /* scratchpad by the user */
+    struct gr_onednn_layout **layouts;
+    size_t n_layouts, layouts_capacity;
+};
+
+/* A memory descriptor in the making. Zero-initialised is empty; released by gr_desc_release. */
+struct gr_desc {
+    dnnl_memory_desc_t md;
+    bool made;
+};
+
+/* Which layout a descriptor asks for. */
+enum gr_format { GR_FORMAT_ANY, GR_FORMAT_PLAIN };
+
+bool gr_desc_init(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_dtype dtype,
+                  enum gr_format format, struct gr_error *err);
+
+/* Of a value's own shape. */
+bool gr_desc_of(struct gr_desc *desc, const struct gr_value *value, enum gr_format format,
+                struct gr_error *err);
+
+/* Of a value in a layout that it has already. */
+bool gr_desc_in(struct gr_desc *desc, const struct gr_value *value, const struct gr_layout *layout,
+                struct gr_error *err);
+
+/* [N, C, H, W] with channels blocked by the widest vector (nChw16c, nChw8c); plain below rank 3. */
+bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct gr_error *err);
+
+gr_md gr_desc_get(const struct gr_desc *desc); /* NULL of an empty one: an absent bias */
+void gr_desc_release(struct gr_desc *desc);
+
+/* A layout that is so many bytes and nothing else: of a workspace. NULL: out of memory. */
+const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
+                                            struct gr_error *err);
+
+/* Ends the interned layouts, when the backend goes. */
+void gr_onednn_layouts_release(struct gr_backend *backend);
+
+/* Where an argument of a primitive comes from. */
+struct gr_onednn_arg {
+    int arg;   /* DNNL_ARG_SRC, ... */
+    int place; /* i: input i of the node; GR_DST(o): its output o */
+};
+
+#define GR_DST(output) (-1 - (output))
+
+/*
+ * Turns a primitive descriptor, which it takes over, into the answer to `planning`: layouts of the
+ * inputs and outputs named in args, scratch bytes and the kernel itself.
+ */
+bool gr_onednn_kernel(struct gr_planning *planning, dnnl_primitive_desc_t pd,
+                      const struct gr_onednn_arg *args, int n_args, struct gr_error *err);
+
+/* A runtime error with the name of the node when status is not success; true on success. */
+bool gr_onednn_ok(dnnl_status_t status, const struct gr_node *node, struct gr_error *err);
+
+/* Does the descriptor's implementation fall back to oneDNN's reference loops? */
+bool gr_onednn_is_ref(const_dnnl_primitive_desc_t pd);
+
+/* Attributes with one eltwise post-op; NULL: failed. Destroy with dnnl_primitive_attr_destroy. */
+dnnl_primitive_attr_t gr_onednn_eltwise_attr(dnnl_alg_kind_t algorithm, float alpha, float beta);
+
+/* Runs a reorder at once. */
+bool gr_onednn_convert(struct gr_backend *backend, const struct gr_value *value,
+                       const struct gr_layout *from, const void *src, const struct gr_layout *to,
+                       void *dst, struct gr_error *err);
+
+/* A reorder between two layouts of a value. */
+dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                                const struct gr_value *value, const struct gr_layout *from,
+                                const struct gr_layout *to);
+
+/* ---- primitive descriptors, with the arguments of oneDNN 3
+ * ----------------------------------------- */
+
+#if DNNL_VERSION_MAJOR >= 3
+#define gr_onednn_conv dnnl_convolution_forward_primitive_desc_create
+#define gr_onednn_conv_data dnnl_convolution_backward_data_primitive_desc_create
+#define gr_onednn_conv_weights dnnl_convolution_backward_weights_primitive_desc_create
+#define gr_onednn_linear dnnl_inner_product_forward_primitive_desc_create
+#define gr_onednn_linear_data dnnl_inner_product_backward_data_primitive_desc_create
+#define gr_onednn_linear_weights dnnl_inner_product_backward_weights_primitive_desc_create
+#define gr_onednn_pool dnnl_pooling_forward_primitive_desc_create
+#define gr_onednn_pool_backward dnnl_pooling_backward_primitive_desc_create
+#define gr_onednn_lrn dnnl_lrn_forward_primitive_desc_create
+#define gr_onednn_lrn_backward dnnl_lrn_backward_primitive_desc_create
+#define gr_onednn_eltwise dnnl_eltwise_forward_primitive_desc_create
+#define gr_onednn_eltwise_backward dnnl_eltwise_backward_primitive_desc_create
+#else
+dnnl_status_t gr_onednn_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                             dnnl_alg_kind_t algorithm, gr_md src, gr_md weights, gr_md bias,
+                             gr_md dst, const dnnl_dims_t strides, const dnnl_dims_t dilates,
+                             const dnnl_dims_t pad_l, const dnnl_dims_t pad_r,
+                             const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_conv_data(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                  dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md weights,
+                                  gr_md diff_dst, const dnnl_dims_t strides,
+                                  const dnnl_dims_t dilates, const dnnl_dims_t pad_l,
+                                  const dnnl_dims_t pad_r, const_dnnl_primitive_desc_t hint,
+                                  const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_conv_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                     dnnl_alg_kind_t algorithm, gr_md src, gr_md diff_weights,
+                                     gr_md diff_bias, gr_md diff_dst, const dnnl_dims_t strides,
+                                     const dnnl_dims_t dilates, const dnnl_dims_t pad_l,
+                                     const dnnl_dims_t pad_r, const_dnnl_primitive_desc_t hint,
+                                     const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_linear(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                               dnnl_prop_kind_t prop, gr_md src, gr_md weights, gr_md bias,
+                               gr_md dst, const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_linear_data(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md diff_src,
+                                    gr_md weights, gr_md diff_dst, const_dnnl_primitive_desc_t hint,
+                                    const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_linear_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md src,
+                                       gr_md diff_weights, gr_md diff_bias, gr_md diff_dst,
+                                       const_dnnl_primitive_desc_t hint,
+                                       const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_pool(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                             dnnl_alg_kind_t algorithm, gr_md src, gr_md dst,
+                             const dnnl_dims_t strides, const dnnl_dims_t kernel,
+                             const dnnl_dims_t dilation, const dnnl_dims_t pad_l,
+                             const dnnl_dims_t pad_r, const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_pool_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                      dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                      const dnnl_dims_t strides, const dnnl_dims_t kernel,
+                                      const dnnl_dims_t dilation, const dnnl_dims_t pad_l,
+                                      const dnnl_dims_t pad_r, const_dnnl_primitive_desc_t hint,
+                                      const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_lrn(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                            dnnl_alg_kind_t algorithm, gr_md src, gr_md dst, dnnl_dim_t size,
+                            float alpha, float beta, float k, const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_lrn_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                     dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                     gr_md src, dnnl_dim_t size, float alpha, float beta, float k,
+                                     const_dnnl_primitive_desc_t hint,
+                                     const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_eltwise(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm, gr_md src,
+                                gr_md dst, float alpha, float beta,
+                                const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_eltwise_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                         dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                         gr_md data, float alpha, float beta,
+                                         const_dnnl_primitive_desc_t hint,
+                                         const_dnnl_primitive_attr_t attr);
+#endif
+
+#endif

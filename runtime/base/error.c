@@ -1,0 +1,36 @@
+/*
+ * Errors as values; see error.h.
+ */
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool gr_failv(struct gr_error *err, enum gr_status status, const char *format, va_list args)
+{
+    if (!err || err->status != GR_OK)
+        return false;
+    err->status = status;
+    vsnprintf(err->message, sizeof err->message, format, args);
+    return false;
+}
+
+bool gr_fail(struct gr_error *err, enum gr_status status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    gr_failv(err, status, format, args);
+    va_end(args);
+    return false;
+}
+
+bool gr_fail_memory(struct gr_error *err, const char *what)
+{
+    return gr_fail(err, GR_ERR_RUNTIME, "out of memory: %s", what);
+}
+
+bool gr_fail_system(struct gr_error *err, enum gr_status status, int number, const char *what,
+                    const char *path)
+{
+    return gr_fail(err, status, "%s: %s: %s", path, what, strerror(number));
+}

@@ -1,0 +1,203 @@
+/*
+ * Decoding JPEG; see jpeg.h. libjpeg reports errors by a callback that must not return: ours keeps
+ * the message and jumps back to decode(), whose state is all in one struct.
+ */
+#define _DEFAULT_SOURCE
+#include "data/jpeg.h"
+
+#include "data/files.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+/* after jpeglib.h */
+#include <jerror.h>
+
+#include <strings.h>
+
+static const size_t pixels_max = (size_t)1 << 28; /* of one image */
+static const size_t file_max = (size_t)1 << 28;   /* bytes */
+static const long memory_max = 1L << 30;          /* bytes that libjpeg may use */
+
+enum { SCANS_MAX = 500, CMYK = 4 };
+
+struct decoder {
+    struct jpeg_decompress_struct info; /* first, so that callbacks can cast back */
+    struct jpeg_error_mgr manager;
+    struct jpeg_progress_mgr progress;
+    jmp_buf escape;
+    bool no_memory;
+    char message[JMSG_LENGTH_MAX];
+};
+
+/* Warnings after which part of the image is guesswork. */
+static const int fatal_warnings[] = {JWRN_JPEG_EOF,       JWRN_HIT_MARKER,  JWRN_HUFF_BAD_CODE,
+                                     JWRN_ARITH_BAD_CODE, JWRN_MUST_RESYNC, JWRN_BOGUS_PROGRESSION};
+
+static void on_error(j_common_ptr info)
+{
+    struct decoder *decoder = (struct decoder *)(void *)info;
+    info->err->format_message(info, decoder->message);
+    decoder->no_memory = info->err->msg_code == JERR_OUT_OF_MEMORY;
+    longjmp(decoder->escape, 1);
+}
+
+static void on_message(j_common_ptr info, int level)
+{
+    for (size_t i = 0; level < 0 && i < sizeof fatal_warnings / sizeof *fatal_warnings; i++)
+        if (info->err->msg_code == fatal_warnings[i])
+            on_error(info);
+}
+
+static void on_output(j_common_ptr info)
+{
+    (void)info;
+}
+
+/* A small file can hold many scans of a large image: hours of work. */
+static void on_progress(j_common_ptr info)
+{
+    struct decoder *decoder = (struct decoder *)(void *)info;
+    if (decoder->info.input_scan_number <= SCANS_MAX)
+        return;
+    snprintf(decoder->message, sizeof decoder->message, "more than %d scans", SCANS_MAX);
+    longjmp(decoder->escape, 1);
+}
+
+static void decoder_init(struct decoder *decoder)
+{
+    memset(decoder, 0, sizeof *decoder);
+    decoder->info.err = jpeg_std_error(&decoder->manager);
+    decoder->manager.error_exit = on_error;
+    decoder->manager.emit_message = on_message;
+    decoder->manager.output_message = on_output;
+    decoder->progress.progress_monitor = on_progress;
+}
+
+/* The smallest M of M/8 that leaves the image no smaller than the target. */
+static unsigned scale_for(const struct gr_source_target *target, size_t height, size_t width)
+{
+    const size_t need_h = (size_t)(target->shortest ? target->shortest : target->height);
+    const size_t need_w = (size_t)(target->shortest ? target->shortest : target->width);
+    if (!need_h || !need_w)
+        return 8;
+    for (unsigned m = 1; m < 8; m++)
+        if ((height * m + 7) / 8 >= need_h && (width * m + 7) / 8 >= need_w)
+            return m;
+    return 8;
+}
+
+/* One row of CMYK to RGB or luminance. Adobe's programs write 255 for no ink. */
+static void convert_cmyk(const uint8_t *src, bool inverted, size_t width, int channels,
+                         uint8_t *dst)
+{
+    for (size_t w = 0; w < width; w++, src += CMYK, dst += channels) {
+        unsigned rgb[3];
+        const unsigned k = inverted ? src[3] : 255u - src[3];
+        for (int c = 0; c < 3; c++)
+            rgb[c] = ((inverted ? src[c] : 255u - src[c]) * k + 127) / 255;
+        if (channels == 1)
+            dst[0] = (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000);
+        for (int c = 0; channels == 3 && c < 3; c++)
+            dst[c] = (uint8_t)rgb[c];
+    }
+}
+
+/* Reads the header and sets what comes out. */
+static void start(struct decoder *decoder, int channels, const struct gr_source_target *target)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    info->mem->max_memory_to_use = memory_max;
+    info->progress = &decoder->progress;
+    jpeg_read_header(info, TRUE);
+    if (info->image_width > pixels_max / info->image_height) {
+        snprintf(decoder->message, sizeof decoder->message, "%u×%u are more than %zu pixels",
+                 info->image_height, info->image_width, pixels_max);
+        longjmp(decoder->escape, 1);
+    }
+    const bool inks = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
+    info->out_color_space = inks ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    info->scale_num = scale_for(target, info->image_height, info->image_width);
+    info->scale_denom = 8;
+    jpeg_start_decompress(info);
+}
+
+/* Needs decoder->escape set. pixels is [H, W, channels], followed by one row of inks if need be. */
+static bool decode(struct decoder *decoder, int channels, struct gr_buffer *pixels)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    const size_t width = info->output_width, height = info->output_height;
+    const size_t row = width * (size_t)channels;
+    const bool inks = info->out_color_space == JCS_CMYK;
+    uint8_t *out = gr_buffer_reserve(pixels, row * height + (inks ? width * CMYK : 0));
+    if (!out)
+        return false;
+    uint8_t *ink = out + row * height;
+    while (info->output_scanline < height) {
+        uint8_t *line = out + row * info->output_scanline;
+        JSAMPROW rows[1] = {inks ? ink : line};
+        jpeg_read_scanlines(info, rows, 1);
+        if (inks)
+            convert_cmyk(ink, info->saw_Adobe_marker, width, channels, line);
+    }
+    jpeg_finish_decompress(info);
+    return true;
+}
+
+bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
+                    const struct gr_source_target *target, struct gr_buffer *pixels,
+                    struct gr_view *view, struct gr_error *err)
+{
+    struct decoder decoder;
+    decoder_init(&decoder);
+    if (setjmp(decoder.escape)) {
+        jpeg_destroy_decompress(&decoder.info);
+        if (decoder.no_memory)
+            return gr_fail_memory(err, "decoding a JPEG file");
+        return gr_fail(err, GR_ERR_DATA, "corrupt JPEG: %s", decoder.message);
+    }
+    jpeg_create_decompress(&decoder.info);
+    jpeg_mem_src(&decoder.info, bytes, (unsigned long)size);
+    start(&decoder, channels, target);
+    const bool done = decode(&decoder, channels, pixels);
+    if (done)
+        *view = gr_view_interleaved(pixels->data, channels, decoder.info.output_height,
+                                    decoder.info.output_width);
+    jpeg_destroy_decompress(&decoder.info);
+    return done || gr_fail_memory(err, "decoding a JPEG file");
+}
+
+bool gr_jpeg_read(const char *path, int channels, const struct gr_source_target *target,
+                  struct gr_source_scratch *scratch, struct gr_view *view, struct gr_error *err)
+{
+    struct gr_error inner = {0};
+    size_t size;
+    if (!gr_file_read_whole(path, file_max, &scratch->file, &size, err))
+        return false;
+    if (!gr_jpeg_decode(scratch->file.data, size, channels, target, &scratch->pixels, view, &inner))
+        return gr_fail(err, inner.status, "%s: %s", path, inner.message);
+    return true;
+}
+
+bool gr_jpeg_named(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && dot != path && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
+}
+
+bool gr_jpeg_samples_read(const struct gr_samples *samples, int64_t index,
+                          const struct gr_source_target *target, struct gr_source_scratch *scratch,
+                          struct gr_view *view, struct gr_error *err)
+{
+    const char *const *paths = samples->state;
+    return gr_jpeg_read(paths[index], samples->channels, target, scratch, view, err);
+}
+
+void gr_jpeg_samples_name(const struct gr_samples *samples, int64_t index, char *buffer,
+                          size_t size)
+{
+    const char *const *paths = samples->state;
+    snprintf(buffer, size, "%s", paths[index]);
+}

@@ -1,0 +1,164 @@
+/*
+ * Checking and running the transforms of a part; see pipeline.h and part.h.
+ */
+#include "data/pipeline.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+static const struct gr_transform *transform_of(const struct gr_choice *choice)
+{
+    return (const struct gr_transform *)(const void *)choice->kind;
+}
+
+/* Puts "data.train: " before what a transform or source said. */
+static bool fail_part(const struct gr_data_part *part, const struct gr_error *inner,
+                      struct gr_error *err)
+{
+    return gr_fail(err, inner->status, "data.%s: %s", part->name, inner->message);
+}
+
+bool gr_data_part_check(const struct gr_data_part *part, struct gr_error *err)
+{
+    struct gr_error inner = {0};
+    const char *values = NULL; /* the first transform of values met */
+    if (part->n_transforms > GR_TRANSFORMS_MAX)
+        return gr_fail(err, GR_ERR_MODEL, "data.%s: %d transforms are more than the %d possible",
+                       part->name, part->n_transforms, GR_TRANSFORMS_MAX);
+    for (int i = 0; i < part->n_transforms; i++) {
+        const struct gr_choice *choice = &part->transforms[i];
+        const struct gr_transform *transform = transform_of(choice);
+        if (transform->check && !transform->check(choice->attrs, &inner))
+            return fail_part(part, &inner, err);
+        if (values && !transform->values)
+            return gr_fail(err, GR_ERR_MODEL,
+                           "data.%s: %s comes after %s: put scale, mean and normalize last",
+                           part->name, choice->kind->name, values);
+        if (transform->values)
+            values = choice->kind->name;
+    }
+    return true;
+}
+
+bool gr_data_part_has(const struct gr_data_part *part, const struct gr_transform *transform)
+{
+    for (int i = 0; i < part->n_transforms; i++)
+        if (part->transforms[i].kind == &transform->kind)
+            return true;
+    return false;
+}
+
+int gr_data_part_channels(const struct gr_data_part *part, const struct gr_shape *sample_shape)
+{
+    return sample_shape->dim[0] == 1 && !gr_data_part_has(part, &gr_transform_grayscale) ? 1 : 3;
+}
+
+struct gr_source_target gr_data_part_target(const struct gr_data_part *part)
+{
+    struct gr_source_target target = {0};
+    const struct gr_choice *first = part->transforms;
+    if (part->n_transforms && transform_of(first)->target)
+        transform_of(first)->target(first->attrs, &target);
+    return target;
+}
+
+bool gr_data_part_fits(const struct gr_data_part *part, const struct gr_shape *sample_shape,
+                       struct gr_error *err)
+{
+    char text[GR_SHAPE_TEXT];
+    if (sample_shape->rank == 3 && (sample_shape->dim[0] == 1 || sample_shape->dim[0] == 3))
+        return true;
+    return gr_fail(err, GR_ERR_DATA,
+                   "data.%s: the model's input is %s, but images are 1×H×W or 3×H×W", part->name,
+                   gr_shape_text(sample_shape, text));
+}
+
+/* Compares the end of the pipeline with the model's input. */
+static bool check_end(const struct gr_data_part *part, const struct gr_extent *end,
+                      const struct gr_shape *shape, struct gr_error *err)
+{
+    const int64_t C = shape->dim[0], H = shape->dim[1], W = shape->dim[2];
+    if (end->channels != C)
+        return gr_fail(err, GR_ERR_DATA,
+                       "data.%s: samples have %d channel%s, the model's input has %" PRId64
+                       ": add grayscale: {channels: %" PRId64 "}",
+                       part->name, end->channels, end->channels == 1 ? "" : "s", C, C);
+    if (!end->height)
+        return gr_fail(err, GR_ERR_DATA,
+                       "data.%s: images differ in size, the model's input is %" PRId64 "×%" PRId64
+                       ": end with crop: {size: [%" PRId64 ", %" PRId64 "]}",
+                       part->name, H, W, H, W);
+    if (end->height != H || end->width != W)
+        return gr_fail(err, GR_ERR_DATA,
+                       "data.%s: samples are %" PRId64 "×%" PRId64
+                       " after the transforms, the model's input is %" PRId64 "×%" PRId64
+                       ": add a resize or a crop",
+                       part->name, end->height, end->width, H, W);
+    return true;
+}
+
+static void set_values(struct gr_pipeline *pipeline, int channels)
+{
+    for (int c = 0; c < channels; c++) {
+        double scale = 1, offset = 0;
+        for (int i = 0; i < pipeline->count; i++) {
+            const struct gr_choice *choice = &pipeline->transforms[i];
+            if (transform_of(choice)->values)
+                transform_of(choice)->values(choice->attrs, c, &scale, &offset);
+        }
+        pipeline->scale[c] = (float)scale;
+        pipeline->offset[c] = (float)offset;
+    }
+}
+
+bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *part,
+                      const struct gr_extent *extent, const struct gr_shape *sample_shape,
+                      struct gr_error *err)
+{
+    struct gr_error inner = {0};
+    struct gr_extent end = *extent;
+    *pipeline = (struct gr_pipeline){
+        .transforms = part->transforms, .count = part->n_transforms, .shape = *sample_shape};
+    if (!gr_data_part_check(part, err))
+        return false;
+    for (int i = 0; i < part->n_transforms; i++) {
+        const struct gr_choice *choice = &part->transforms[i];
+        const struct gr_transform *transform = transform_of(choice);
+        if (transform->infer && !transform->infer(choice->attrs, &end, &inner))
+            return fail_part(part, &inner, err);
+    }
+    if (!check_end(part, &end, sample_shape, err))
+        return false;
+    pipeline->target = gr_data_part_target(part);
+    set_values(pipeline, end.channels);
+    return true;
+}
+
+bool gr_pipeline_run(const struct gr_pipeline *pipeline, const struct gr_view *view,
+                     const struct gr_random_key *key, struct gr_pipeline_scratch *scratch,
+                     float *out, struct gr_error *err)
+{
+    struct gr_sample sample = {.view = *view, .key = *key, .resize = &scratch->resize};
+    for (int i = 0; i < pipeline->count; i++) {
+        const struct gr_choice *choice = &pipeline->transforms[i];
+        if (!transform_of(choice)->apply)
+            continue;
+        sample.block = (uint64_t)i * GR_TRANSFORM_BLOCKS;
+        sample.buffer = &scratch->stage[i];
+        if (!transform_of(choice)->apply(choice->attrs, &sample, err))
+            return false;
+    }
+    assert(sample.view.channels == pipeline->shape.dim[0] &&
+           sample.view.height == pipeline->shape.dim[1] &&
+           sample.view.width == pipeline->shape.dim[2]);
+    gr_view_write(&sample.view, pipeline->scale, pipeline->offset, out);
+    return true;
+}
+
+void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch)
+{
+    for (int i = 0; i <= GR_TRANSFORMS_MAX; i++)
+        gr_buffer_release(&scratch->stage[i]);
+    gr_buffer_release(&scratch->resize.rows);
+    gr_buffer_release(&scratch->resize.weights);
+}

@@ -1,0 +1,53 @@
+/*
+ * The transforms of a part, checked against what goes in and what must come out, and ready to run
+ * on samples from any number of threads.
+ */
+#ifndef GR_DATA_PIPELINE_H
+#define GR_DATA_PIPELINE_H
+
+#include "data/part.h"
+#include "data/transform.h"
+
+struct gr_pipeline {
+    const struct gr_choice *transforms; /* borrowed from the part */
+    int count;
+    struct gr_shape shape; /* [C, H, W] of what is written */
+    float scale[GR_CHANNELS_MAX], offset[GR_CHANNELS_MAX];
+    struct gr_source_target target; /* for the source's reader */
+};
+
+/* One thread's working memory. Zero-initialised is empty. */
+struct gr_pipeline_scratch {
+    struct gr_buffer stage[GR_TRANSFORMS_MAX + 1]; /* one a transform; the last for fitting */
+    struct gr_resize_scratch resize;
+};
+
+/*
+ * Follows the extent of the source's samples through the transforms and compares it with the
+ * model's sample shape. Messages start with "data.train: " and name the transform.
+ */
+bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *part,
+                      const struct gr_extent *extent, const struct gr_shape *sample_shape,
+                      struct gr_error *err);
+
+/* Takes the view through the transforms and writes f32 [C, H, W]. */
+bool gr_pipeline_run(const struct gr_pipeline *pipeline, const struct gr_view *view,
+                     const struct gr_random_key *key, struct gr_pipeline_scratch *scratch,
+                     float *out, struct gr_error *err);
+
+void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch);
+
+/* True when one of the part's transforms is of that kind. */
+bool gr_data_part_has(const struct gr_data_part *part, const struct gr_transform *transform);
+
+/* The channels that a source should give: the model's, or 3 where a transform makes them grey. */
+int gr_data_part_channels(const struct gr_data_part *part, const struct gr_shape *sample_shape);
+
+/* What a source's reader may shrink images to, in view of the first transform. */
+struct gr_source_target gr_data_part_target(const struct gr_data_part *part);
+
+/* True when the sample shape is one that images can have; else fails, naming the part. */
+bool gr_data_part_fits(const struct gr_data_part *part, const struct gr_shape *sample_shape,
+                       struct gr_error *err);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * A data source: a kind of dataset on disk, or made up. Opening one finds every sample and its
+ * label; reading one shows its pixels. A source is one file, ending in its const struct gr_source,
+ * and one row of gr_data_sources.
+ */
+#ifndef GR_DATA_SOURCE_H
+#define GR_DATA_SOURCE_H
+
+#include "base/kind.h"
+#include "data/image.h"
+
+/* What the model wants, for sources that can comply. */
+struct gr_source_wish {
+    int channels;          /* 1 or 3 */
+    int64_t height, width; /* of the model's input */
+    int64_t classes;       /* that the model's labels stay below; 0: unknown */
+    gr_log_fn *log;        /* may be NULL */
+    void *log_user;
+};
+
+/* A source opened. Everything in it is owned by the pool and by the two heap blocks. */
+struct gr_samples {
+    struct gr_pool pool;
+    int64_t count;
+    int64_t classes;                /* that the source knows of, 0: none */
+    const char *const *class_names; /* [classes], or NULL */
+    int32_t *labels;                /* [count], heap */
+    uint8_t *pixels;                /* heap; NULL: samples are not in memory */
+    int channels;
+    int64_t height, width; /* of every sample; 0: they differ */
+    void *state;           /* the source's own */
+};
+
+/* What a reader may use: the image is wanted no smaller than this (0: as it is). */
+struct gr_source_target {
+    int64_t shortest;
+    int64_t height, width;
+};
+
+/* One thread's working memory for reading. Zero-initialised is empty. */
+struct gr_source_scratch {
+    struct gr_buffer file, pixels;
+};
+
+struct gr_source {
+    struct gr_kind kind;
+    int64_t side;    /* its images are side×side whatever the files say; 0: not known */
+    bool fixed_size; /* all images of one dataset have one size */
+
+    /* Fills in *samples (zeroed). On failure the caller releases what is there. */
+    bool (*open)(const void *attrs, const struct gr_source_wish *wish, struct gr_samples *samples,
+                 struct gr_error *err);
+    /*
+     * Shows sample index. GR_ERR_DATA: it cannot be read, others may. The view borrows from samples
+     * or scratch.
+     */
+    bool (*read)(const struct gr_samples *samples, int64_t index,
+                 const struct gr_source_target *target, struct gr_source_scratch *scratch,
+                 struct gr_view *view, struct gr_error *err);
+    /* Where the sample is, for messages. */
+    void (*name)(const struct gr_samples *samples, int64_t index, char *buffer, size_t size);
+};
+
+void gr_samples_release(struct gr_samples *samples);
+
+extern const struct gr_source gr_source_idx, gr_source_cifar10, gr_source_cifar100,
+    gr_source_imagefolder, gr_source_list, gr_source_synthetic;
+
+/* One warning or note of a source; lines are at most 1024 bytes. */
+void gr_source_log(const struct gr_source_wish *wish, enum gr_log_level level, const char *format,
+                   ...) GR_PRINTF(3, 4);
+
+#endif

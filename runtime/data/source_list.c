@@ -1,0 +1,140 @@
+/*
+ * The source `list`: a text file of lines `path label`, for JPEG files kept anywhere. The label is
+ * what follows the last blank, so paths may hold blanks. Empty lines and lines that start with #
+ * are passed over.
+ */
+#include "data/files.h"
+#include "data/jpeg.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct list_attrs {
+    const char *file, *root;
+};
+
+static const struct gr_attr list_table[] = {
+    {.name = "file",
+     .type = GR_ATTR_PATH,
+     .offset = offsetof(struct list_attrs, file),
+     .required = true,
+     .doc = "text file of lines `path label`"},
+    {.name = "root",
+     .type = GR_ATTR_PATH,
+     .offset = offsetof(struct list_attrs, root),
+     .doc = "folder that relative paths in the list start from; absent: the list's own"},
+    {.name = NULL},
+};
+
+/* Where relative paths start, with its slash; "" for the working folder. NULL: out of memory. */
+static const char *root_of(const struct list_attrs *a, struct gr_pool *pool)
+{
+    if (a->root)
+        return gr_pool_printf(pool, "%s/", a->root);
+    const char *slash = strrchr(a->file, '/');
+    return gr_pool_strndup(pool, a->file, slash ? (size_t)(slash + 1 - a->file) : 0);
+}
+
+/* Takes the label off the end of a line and returns the length of the path, 0 if there is none. */
+static size_t parse_line(const char *line, int32_t *label)
+{
+    size_t end = strlen(line);
+    while (end && strchr(" \t", line[end - 1]))
+        end--;
+    size_t digits = end;
+    while (digits && line[digits - 1] >= '0' && line[digits - 1] <= '9')
+        digits--;
+    size_t path = digits;
+    while (path && strchr(" \t", line[path - 1]))
+        path--;
+    if (digits == end || path == digits)
+        return 0;
+    errno = 0;
+    const long long value = strtoll(line + digits, NULL, 10);
+    if (errno || value > INT32_MAX)
+        return 0;
+    *label = (int32_t)value;
+    return path;
+}
+
+static bool check_first(const struct gr_samples *samples, const struct list_attrs *a,
+                        struct gr_error *err)
+{
+    const char *path = ((const char *const *)samples->state)[0];
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return gr_fail(err, GR_ERR_DATA,
+                       "%s: cannot open: %s: it is the first file of %s: check `root`", path,
+                       strerror(errno), a->file);
+    fclose(file);
+    return true;
+}
+
+static bool add_line(const struct list_attrs *a, const char *root, const char *line, int64_t number,
+                     const struct gr_source_wish *wish, struct gr_samples *samples,
+                     struct gr_error *err)
+{
+    int32_t label = 0;
+    const size_t length = parse_line(line, &label);
+    if (!length)
+        return gr_fail(err, GR_ERR_DATA, "%s:%" PRId64 ": not a path and a label: \"%.200s\"",
+                       a->file, number, line);
+    if (wish->classes && label >= wish->classes)
+        return gr_fail(err, GR_ERR_DATA,
+                       "%s:%" PRId64 ": label %" PRId32 ", but the model's label has %" PRId64
+                       " classes, 0 to %" PRId64,
+                       a->file, number, label, wish->classes, wish->classes - 1);
+    const char **paths = samples->state;
+    char *path = gr_pool_alloc(&samples->pool, strlen(root) + length + 1);
+    if (!path)
+        return gr_fail_memory(err, a->file);
+    if (line[0] != '/')
+        strcpy(path, root);
+    strncat(path, line, length);
+    paths[samples->count] = path;
+    samples->labels[samples->count++] = label;
+    if (label >= samples->classes)
+        samples->classes = label + 1;
+    return true;
+}
+
+static bool list_open(const void *attrs, const struct gr_source_wish *wish,
+                      struct gr_samples *samples, struct gr_error *err)
+{
+    const struct list_attrs *a = attrs;
+    struct gr_pool text = {0};
+    int64_t count = 0;
+    bool done = false;
+    const char **lines = gr_file_lines(a->file, &text, &count, err);
+    if (!lines)
+        goto out;
+    const char *root = root_of(a, &text);
+    samples->state = gr_pool_array(&samples->pool, (size_t)count + 1, sizeof(char *));
+    samples->labels = calloc((size_t)count + 1, sizeof *samples->labels);
+    if (!root || !samples->state || !samples->labels) {
+        gr_fail_memory(err, a->file);
+        goto out;
+    }
+    for (int64_t i = 0; i < count; i++)
+        if (lines[i][0] && lines[i][0] != '#' &&
+            !add_line(a, root, lines[i], i + 1, wish, samples, err))
+            goto out;
+    samples->channels = wish->channels;
+    if (!samples->count)
+        gr_fail(err, GR_ERR_DATA, "%s: the list is empty: write lines `path label`", a->file);
+    done = samples->count && check_first(samples, a, err);
+out:
+    gr_pool_release(&text);
+    return done;
+}
+
+const struct gr_source gr_source_list = {
+    .kind = {"list", "JPEG files listed with their labels in a text file", list_table,
+             sizeof(struct list_attrs)},
+    .open = list_open,
+    .read = gr_jpeg_samples_read,
+    .name = gr_jpeg_samples_name,
+};

@@ -1,0 +1,53 @@
+/*
+ * A transform: one step between a source's pixels and the network's input. Those of size and
+ * position (resize, crop, flip) work on 8-bit views; those of values (scale, mean, normalize)
+ * become one scale and one offset a channel, applied when the sample is written out as f32. So all
+ * of the first kind come before any of the second. A transform is one const struct gr_transform and
+ * one row of gr_data_transforms.
+ */
+#ifndef GR_DATA_TRANSFORM_H
+#define GR_DATA_TRANSFORM_H
+
+#include "base/random.h"
+#include "data/source.h"
+
+/* What is known of a sample's size between two transforms, before any sample is seen. */
+struct gr_extent {
+    int channels;
+    int64_t height, width;         /* exact; 0: differs from sample to sample */
+    int64_t low_height, low_width; /* no sample is smaller; the same as above where that is exact */
+};
+
+/* A sample under way. */
+struct gr_sample {
+    struct gr_view view;
+    struct gr_random_key key; /* of this sample in this epoch */
+    uint64_t block;           /* the first of GR_TRANSFORM_BLOCKS random blocks of the transform */
+    struct gr_buffer *buffer; /* the transform's own, for pixels that it makes */
+    struct gr_resize_scratch *resize;
+};
+
+/* Random blocks (gr_random_block) are the transform's place in the list times this, and on. */
+enum { GR_TRANSFORM_BLOCKS = 4, GR_TRANSFORMS_MAX = 16 };
+
+struct gr_transform {
+    struct gr_kind kind;
+
+    /* Attributes that contradict each other (GR_ERR_MODEL); may be NULL. */
+    bool (*check)(const void *attrs, struct gr_error *err);
+    /* What the transform makes of the extent, or why it cannot. NULL: nothing. */
+    bool (*infer)(const void *attrs, struct gr_extent *extent, struct gr_error *err);
+
+    /* Either: does it to a sample, in place. GR_ERR_DATA: this sample cannot be used. */
+    bool (*apply)(const void *attrs, struct gr_sample *sample, struct gr_error *err);
+    /* Or: does it to the values of a channel, which are *scale * pixel + *offset so far. */
+    void (*values)(const void *attrs, int channel, double *scale, double *offset);
+
+    /* What a reader may shrink the image to when this transform is the first; may be NULL. */
+    void (*target)(const void *attrs, struct gr_source_target *target);
+};
+
+extern const struct gr_transform gr_transform_resize, gr_transform_crop, gr_transform_flip,
+    gr_transform_grayscale, gr_transform_scale, gr_transform_mean, gr_transform_normalize;
+
+#endif

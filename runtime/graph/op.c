@@ -1,0 +1,29 @@
+/*
+ * What is common to all ops; see op.h.
+ */
+#include "graph/op.h"
+
+#include <string.h>
+
+const struct gr_layout gr_layout_plain = {0, "plain"};
+
+size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value)
+{
+    if (layout && layout != &gr_layout_plain)
+        return layout->bytes;
+    return (size_t)gr_shape_count(&value->shape) * gr_dtype_size(value->dtype);
+}
+
+int gr_node_updated(const struct gr_node *node)
+{
+    return node->op->flags & GR_OP_OPTIMIZER ? 1 + node->op->n_states(node->attrs)
+                                             : node->op->n_updated;
+}
+
+const struct gr_op *gr_registry_find(const struct gr_registry *registry, const char *name)
+{
+    for (size_t i = 0; i < registry->n_ops; i++)
+        if (strcmp(registry->ops[i]->kind.name, name) == 0)
+            return registry->ops[i];
+    return NULL;
+}

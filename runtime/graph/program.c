@@ -1,0 +1,338 @@
+/*
+ * Compiling a program: prune, fuse, order; then each node in turn chooses its kernel, and a reorder
+ * is inserted where its inputs lie otherwise than it wants. See program.h.
+ */
+#include "graph/program.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/arena.h"
+#include "graph/passes.h"
+#include "graph/program_private.h"
+
+/* ---- slots -------------------------------------------------------------------------------------- */
+
+static bool grow_slots(struct gr_program *program, struct gr_error *err)
+{
+    while (program->n_slots < program->graph->n_values) {
+        if (!gr_grow((void **)&program->slots, &program->slots_capacity, program->n_slots,
+                     sizeof *program->slots))
+            return gr_fail_memory(err, "compiling");
+        program->slots[program->n_slots++] = (struct gr_slot){0};
+    }
+    return true;
+}
+
+static struct gr_slot *slot_of(struct gr_program *program, const struct gr_value *value)
+{
+    return &program->slots[value->id];
+}
+
+/* Finds or makes what stands behind a value without a producer, before its first reader is planned. */
+static bool open_source(struct gr_program *program, struct gr_value *value, struct gr_error *err)
+{
+    struct gr_slot *slot = slot_of(program, value);
+    if (value->producer || slot->stored || slot->pinned)
+        return true;
+    if (value->kind == GR_VALUE_INPUT) {
+        slot->layout = &gr_layout_plain;
+        slot->pinned = true;
+        program->inputs[program->n_inputs++] = value;
+        return true;
+    }
+    slot->stored = gr_params_obtain(program->params, value, err);
+    if (!slot->stored)
+        return false;
+    slot->layout = slot->stored->layout;
+    slot->constant = !program->options.run_updates;
+    return true;
+}
+
+/* ---- steps -------------------------------------------------------------------------------------- */
+
+static struct gr_step *add_step(struct gr_program *program, struct gr_node *node,
+                                struct gr_error *err)
+{
+    if (!gr_grow((void **)&program->steps, &program->steps_capacity, program->n_steps,
+                 sizeof *program->steps)) {
+        gr_fail_memory(err, "compiling");
+        return NULL;
+    }
+    struct gr_step *step = &program->steps[program->n_steps];
+    *step = (struct gr_step){.node = node};
+    step->dst_layouts = gr_pool_array(&program->pool, (size_t)node->n_outputs + 1,
+                                      sizeof(const struct gr_layout *));
+    if (!step->dst_layouts) {
+        gr_fail_memory(err, "compiling");
+        return NULL;
+    }
+    for (int o = 0; o < node->n_outputs; o++)
+        step->dst_layouts[o] = &gr_layout_plain;
+    program->n_steps++;
+    return step;
+}
+
+/* Enters a planned node's outputs into the slots. */
+static void close_step(struct gr_program *program, struct gr_step *step)
+{
+    const struct gr_node *node = step->node;
+    step->constant = gr_node_updated(node) == 0 && !(node->op->flags & GR_OP_RANDOM) &&
+                     node->n_inputs > 0;
+    for (int i = 0; i < node->n_inputs; i++)
+        step->constant = step->constant && slot_of(program, node->inputs[i])->constant;
+    for (int o = 0; o < node->n_outputs; o++) {
+        struct gr_slot *slot = slot_of(program, node->outputs[o]);
+        slot->layout = step->dst_layouts[o];
+        slot->constant = step->constant;
+    }
+}
+
+/* The same tensor in another layout: one made before, or a new reorder node. */
+static struct gr_value *reordered(struct gr_program *program, struct gr_value *value,
+                                  const struct gr_layout *layout, struct gr_error *err)
+{
+    struct gr_graph *graph = program->graph;
+    const char *name = gr_pool_printf(&graph->pool, "%s@%s", value->name, layout->name);
+    if (!name) {
+        gr_fail_memory(err, "a reorder");
+        return NULL;
+    }
+    struct gr_value *known = gr_graph_value(graph, name);
+    if (known && (size_t)known->id < program->n_slots && slot_of(program, known)->layout == layout)
+        return known;
+    struct gr_node *node = gr_graph_emit(graph, graph->ops->reorder,
+                                         value->producer ? value->producer->phase : GR_FORWARD,
+                                         name, NULL, &value, 1, err);
+    struct gr_value *copy =
+        node ? gr_node_output(node, NULL, value->dtype, &value->shape, err) : NULL;
+    if (!copy || !grow_slots(program, err))
+        return NULL;
+    copy->of = value;
+    struct gr_step *step = add_step(program, node, err);
+    if (!step)
+        return NULL;
+    const struct gr_layout *src = slot_of(program, value)->layout;
+    step->dst_layouts[0] = layout;
+    struct gr_planning planning = {node, program->backend, &src, step->dst_layouts, &step->kernel};
+    if (!node->op->plan(&planning, err))
+        return NULL;
+    close_step(program, step);
+    return copy;
+}
+
+/* Brings input i of a node into the layout its kernel reads. */
+static bool settle_input(struct gr_program *program, struct gr_node *node, int i,
+                         const struct gr_layout *wanted, struct gr_error *err)
+{
+    struct gr_value *value = node->inputs[i];
+    struct gr_slot *slot = slot_of(program, value);
+    if (!wanted)
+        wanted = &gr_layout_plain;
+    if (slot->layout == wanted)
+        return true;
+    if (!slot->layout) {
+        slot->layout = wanted;
+        return gr_params_lay_out(program->params, slot->stored, wanted, err);
+    }
+    assert(i >= gr_node_updated(node)); /* what is updated is written as it lies */
+    struct gr_value *copy = reordered(program, value, wanted, err);
+    if (!copy)
+        return false;
+    node->inputs[i] = copy;
+    return true;
+}
+
+/* A reshaping view needs plain memory; one that keeps the shape passes any layout on. */
+static bool plan_view(struct gr_program *program, struct gr_node *node, struct gr_error *err)
+{
+    const bool same = gr_shape_equal(&node->inputs[0]->shape, &node->outputs[0]->shape);
+    if ((!same || !slot_of(program, node->inputs[0])->layout) &&
+        !settle_input(program, node, 0, &gr_layout_plain, err))
+        return false;
+    struct gr_step *step = add_step(program, node, err);
+    if (!step)
+        return false;
+    step->kernel.impl = "view";
+    step->dst_layouts[0] = slot_of(program, node->inputs[0])->layout;
+    close_step(program, step);
+    return true;
+}
+
+static bool plan_node(struct gr_program *program, struct gr_node *node, struct gr_error *err)
+{
+    for (int i = 0; i < node->n_inputs; i++)
+        if (!open_source(program, node->inputs[i], err))
+            return false;
+    if (gr_node_is_view(node))
+        return plan_view(program, node, err);
+    struct gr_kernel kernel = {0};
+    const struct gr_layout **src =
+        gr_pool_array(&program->pool, (size_t)(node->n_inputs + node->n_outputs) + 1,
+                      sizeof(const struct gr_layout *));
+    if (!src)
+        return gr_fail_memory(err, "compiling");
+    const struct gr_layout **dst = src + node->n_inputs;
+    for (int i = 0; i < node->n_inputs; i++)
+        src[i] = slot_of(program, node->inputs[i])->layout;
+    for (int o = 0; o < node->n_outputs; o++)
+        dst[o] = &gr_layout_plain;
+    struct gr_planning planning = {node, program->backend, src, dst, &kernel};
+    bool ok = node->op->plan(&planning, err);
+    for (int i = 0; ok && i < node->n_inputs; i++)
+        ok = settle_input(program, node, i, src[i], err);
+    struct gr_step *step = ok ? add_step(program, node, err) : NULL;
+    if (!step) {
+        if (kernel.free_state)
+            kernel.free_state(kernel.state);
+        return false;
+    }
+    step->kernel = kernel;
+    memcpy(step->dst_layouts, dst, (size_t)node->n_outputs * sizeof *dst);
+    close_step(program, step);
+    return true;
+}
+
+/* Targets stay alive and are plain. */
+static bool settle_targets(struct gr_program *program, struct gr_error *err)
+{
+    for (size_t i = 0; i < program->n_targets; i++) {
+        struct gr_value *value = program->targets[i];
+        if (!open_source(program, value, err))
+            return false;
+        struct gr_slot *slot = slot_of(program, value);
+        if (slot->stored && !slot->layout &&
+            !gr_params_lay_out(program->params, slot->stored, slot->layout = &gr_layout_plain, err))
+            return false;
+        if (slot->layout != &gr_layout_plain) {
+            value = reordered(program, value, &gr_layout_plain, err);
+            if (!value)
+                return false;
+        }
+        program->plain[i] = value;
+        if (!slot_of(program, value)->stored)
+            slot_of(program, value)->pinned = true;
+    }
+    return true;
+}
+
+static bool compile(struct gr_program *program, struct gr_error *err)
+{
+    struct gr_graph *graph = program->graph;
+    const struct gr_program_options *options = &program->options;
+    size_t count = 0;
+    bool *keep = calloc(graph->n_nodes + 1, sizeof *keep);
+    struct gr_node **order = calloc(graph->n_nodes + 1, sizeof(struct gr_node *));
+    bool ok = keep && order;
+    if (!ok) {
+        gr_fail_memory(err, "compiling");
+        goto out;
+    }
+    gr_prune(graph, program->targets, program->n_targets, options->run_updates, keep);
+    ok = (options->no_fusion ||
+          gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
+         gr_order(graph, keep, order, &count, err) && grow_slots(program, err);
+    for (size_t n = 0; ok && n < count; n++)
+        ok = plan_node(program, order[n], err);
+    ok = ok && settle_targets(program, err) && gr_program_place(program, err);
+out:
+    free(keep);
+    free(order);
+    return ok;
+}
+
+struct gr_program *gr_program_new(struct gr_graph *graph, struct gr_params *params,
+                                  struct gr_backend *backend, struct gr_value *const *targets,
+                                  size_t n_targets, const struct gr_program_options *options,
+                                  struct gr_error *err)
+{
+    struct gr_program *program = calloc(1, sizeof *program);
+    if (!program) {
+        gr_fail_memory(err, "compiling");
+        return NULL;
+    }
+    program->graph = graph;
+    program->params = params;
+    program->backend = backend;
+    if (options)
+        program->options = *options;
+    const size_t size = sizeof(struct gr_value *);
+    program->targets = gr_pool_array(&program->pool, n_targets + 1, size);
+    program->plain = gr_pool_array(&program->pool, n_targets + 1, size);
+    program->inputs = gr_pool_array(&program->pool, graph->n_values + 1, size);
+    if (!program->targets || !program->plain || !program->inputs) {
+        gr_fail_memory(err, "compiling");
+        gr_program_free(program);
+        return NULL;
+    }
+    for (size_t i = 0; i < n_targets; i++)
+        program->targets[i] = targets[i];
+    program->n_targets = n_targets;
+    if (!compile(program, err)) {
+        gr_program_free(program);
+        return NULL;
+    }
+    return program;
+}
+
+void gr_program_free(struct gr_program *program)
+{
+    if (!program)
+        return;
+    for (size_t s = 0; s < program->n_steps; s++)
+        if (program->steps[s].kernel.free_state)
+            program->steps[s].kernel.free_state(program->steps[s].kernel.state);
+    free(program->steps);
+    free(program->slots);
+    free(program->deaths);
+    gr_arena_free(program->arena);
+    gr_pool_release(&program->pool);
+    free(program);
+}
+
+/* ---- looking in ---------------------------------------------------------------------------------- */
+
+void *gr_program_data(const struct gr_program *program, const struct gr_value *value)
+{
+    for (size_t i = 0; i < program->n_targets; i++)
+        if (program->targets[i] == value)
+            return program->slots[program->plain[i]->id].stored
+                       ? program->slots[program->plain[i]->id].stored->data
+                       : program->slots[program->plain[i]->id].data;
+    for (size_t i = 0; i < program->n_inputs; i++)
+        if (program->inputs[i] == value)
+            return program->slots[value->id].data;
+    return NULL;
+}
+
+bool gr_program_uses(const struct gr_program *program, const struct gr_value *input)
+{
+    for (size_t i = 0; i < program->n_inputs; i++)
+        if (program->inputs[i] == input)
+            return true;
+    return false;
+}
+
+struct gr_memory_report gr_program_memory(const struct gr_program *program)
+{
+    return program->memory;
+}
+
+size_t gr_program_step_count(const struct gr_program *program)
+{
+    return program->n_steps;
+}
+
+const struct gr_step *gr_program_step(const struct gr_program *program, size_t index)
+{
+    return &program->steps[index];
+}
+
+int64_t gr_program_offset(const struct gr_program *program, const struct gr_value *value)
+{
+    const struct gr_slot *slot = &program->slots[value->id];
+    if (slot->stored || slot->constant || !slot->data)
+        return -1;
+    return (char *)slot->data - (char *)program->arena;
+}

@@ -1,0 +1,59 @@
+/*
+ * A program: a graph compiled for a set of targets. It owns one arena; running it allocates nothing.
+ *
+ * Compiling prunes to the ancestors of the targets, fuses, orders, lets each node choose its kernel
+ * and layouts (inserting reorders into the graph), plans the memory and binds the kernels to it.
+ */
+#ifndef GR_GRAPH_PROGRAM_H
+#define GR_GRAPH_PROGRAM_H
+
+#include "graph/params.h"
+
+struct gr_program_options {
+    bool no_memory_plan; /* every value has memory of its own */
+    bool no_fusion;
+    bool check_finite;   /* a run fails at the first node whose f32 output holds NaN or infinity */
+    bool poison;         /* fill dead buffers with NaN, to find a use after death */
+    bool run_updates;    /* update nodes run though no target depends on them */
+};
+
+struct gr_program;
+
+/*
+ * Compiles graph, which it may change and which must outlive it, as must params and backend.
+ * targets are values of the graph; they are kept, in plain layout, to the end of a run.
+ */
+struct gr_program *gr_program_new(struct gr_graph *graph, struct gr_params *params,
+                                  struct gr_backend *backend, struct gr_value *const *targets,
+                                  size_t n_targets, const struct gr_program_options *options,
+                                  struct gr_error *err);
+void gr_program_free(struct gr_program *program);
+
+/* Where an input is to be written or a target lies after a run (plain); NULL if it is neither. */
+void *gr_program_data(const struct gr_program *program, const struct gr_value *value);
+
+/* Is this input read at all by what the targets need? */
+bool gr_program_uses(const struct gr_program *program, const struct gr_value *input);
+
+bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err);
+
+struct gr_memory_report gr_program_memory(const struct gr_program *program);
+
+/* The nodes in execution order, and what was chosen for each. */
+struct gr_step {
+    struct gr_node *node;
+    struct gr_kernel kernel;
+    struct gr_buffers buffers;
+    const struct gr_layout **dst_layouts; /* [n_outputs] */
+    double seconds;                       /* spent in it while profiling */
+    bool constant; /* depends on parameters alone: run when they changed, not each time */
+};
+
+size_t gr_program_step_count(const struct gr_program *program);
+const struct gr_step *gr_program_step(const struct gr_program *program, size_t index);
+void gr_program_profile(struct gr_program *program, bool on);
+
+/* Offset in the arena, or -1 when the value lies elsewhere. */
+int64_t gr_program_offset(const struct gr_program *program, const struct gr_value *value);
+
+#endif

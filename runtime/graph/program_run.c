@@ -1,0 +1,100 @@
+/*
+ * Running a program: the steps in order. Nothing is allocated here.
+ */
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "graph/passes.h"
+#include "graph/program_private.h"
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool all_finite(const float *data, size_t count)
+{
+    /* x - x is 0 for a finite x and NaN for any other. */
+    float sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += data[i] - data[i];
+    return sum == 0;
+}
+
+/* The outputs of a step, or what it updated, hold neither NaN nor infinity. */
+static bool check_finite(const struct gr_program *program, const struct gr_step *step,
+                         const struct gr_run *run, struct gr_error *err)
+{
+    const struct gr_node *node = step->node;
+    const int updated = gr_node_updated(node);
+    for (int k = 0; k < node->n_outputs + updated; k++) {
+        const struct gr_value *value =
+            k < node->n_outputs ? node->outputs[k] : node->inputs[k - node->n_outputs];
+        const void *data =
+            k < node->n_outputs ? step->buffers.dst[k] : step->buffers.src[k - node->n_outputs];
+        if (value->dtype != GR_F32 || value->kind == GR_VALUE_WORKSPACE)
+            continue;
+        if (!all_finite(data, gr_layout_bytes(program->slots[value->id].layout, value) / 4))
+            return gr_fail(err, GR_ERR_DIVERGED,
+                           "'%s', made by node '%s' (%s), holds NaN or infinity in step %llu",
+                           value->name, node->name, node->op->kind.name,
+                           (unsigned long long)run->step);
+    }
+    return true;
+}
+
+static void poison(const struct gr_program *program, int step)
+{
+    for (size_t i = 0; i < program->n_deaths; i++)
+        if (program->deaths[i].step == step)
+            memset(program->deaths[i].data, 0xff, program->deaths[i].bytes); /* NaN, -1 */
+}
+
+/* Changes whenever a parameter that the program reads does. */
+static uint64_t parameters_version(const struct gr_program *program)
+{
+    uint64_t version = 0;
+    for (size_t v = 0; v < program->n_slots; v++)
+        if (program->slots[v].stored)
+            version += program->slots[v].stored->version;
+    return version;
+}
+
+static void count_updates(struct gr_program *program, const struct gr_step *step)
+{
+    for (int i = 0; i < gr_node_updated(step->node); i++)
+        program->slots[step->node->inputs[i]->id].stored->version++;
+}
+
+bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err)
+{
+    const uint64_t version = parameters_version(program);
+    const bool renew = version != program->constants_version;
+    for (size_t s = 0; s < program->n_steps; s++) {
+        struct gr_step *step = &program->steps[s];
+        if (!step->kernel.run || (step->constant && !renew))
+            continue;
+        const double start = program->profiling ? now() : 0;
+        if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
+            return false;
+        if (program->profiling)
+            step->seconds += now() - start;
+        count_updates(program, step);
+        if (program->options.check_finite && !check_finite(program, step, run, err))
+            return false;
+        if (program->deaths)
+            poison(program, (int)s);
+    }
+    program->constants_version = version;
+    return true;
+}
+
+void gr_program_profile(struct gr_program *program, bool on)
+{
+    program->profiling = on;
+    for (size_t s = 0; s < program->n_steps; s++)
+        program->steps[s].seconds = 0;
+}

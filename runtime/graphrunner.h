@@ -1,0 +1,358 @@
+/*
+ * Graph Runner's public C API: load a network described in YAML, check it, compile it for a batch
+ * and a mode, feed it, run it, fetch from it, train it, save it. The graph-runner tool uses nothing
+ * else.
+ *
+ * Ownership: gr_X_new/gr_X_load is ended by gr_X_free; a context outlives its models, a model its
+ * plans. `const char *` results are borrowed from the object they were asked of. Functions return
+ * false (or NULL) and fill *err on failure; nothing exits, aborts or prints. Objects belong to one
+ * thread at a time.
+ *
+ * A minimal program is in README.md, "Embedding".
+ */
+#ifndef GRAPHRUNNER_H
+#define GRAPHRUNNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GR_VERSION "0.1.0"
+
+/* ---- errors and log -------------------------------------------------------------------------- */
+
+/* The values are the tool's exit codes. */
+enum gr_status {
+    GR_OK = 0,
+    GR_ERR_USAGE = 2,    /* the caller asked for something that does not exist */
+    GR_ERR_MODEL = 3,    /* the model file is wrong */
+    GR_ERR_DATA = 4,     /* the data are missing, corrupt or do not fit the model */
+    GR_ERR_RUNTIME = 5,  /* I/O, memory, or a library failed */
+    GR_ERR_DIVERGED = 6, /* NaN or infinity */
+};
+
+/* Zero-initialised is "no error". The message is one line without a trailing newline. */
+struct gr_error {
+    enum gr_status status;
+    char message[2048];
+};
+
+enum gr_log_level { GR_LOG_ERROR, GR_LOG_WARNING, GR_LOG_INFO, GR_LOG_DEBUG };
+
+/* Receives complete lines without a newline; the diagnostics of a model file arrive here, each whole. */
+typedef void gr_log_fn(void *user, enum gr_log_level level, const char *text);
+
+/* ---- tensors --------------------------------------------------------------------------------- */
+
+enum { GR_MAX_RANK = 6 };
+
+enum gr_dtype { GR_F32, GR_BF16, GR_S32, GR_U8, GR_DTYPE_COUNT };
+
+/* Rank 0 is a scalar: one element. Every dim is at least 1. */
+struct gr_shape {
+    int rank;
+    int64_t dim[GR_MAX_RANK];
+};
+
+/* A plain (row-major, dense) named tensor; data is borrowed. */
+struct gr_tensor {
+    const char *name;
+    enum gr_dtype dtype;
+    struct gr_shape shape;
+    void *data;
+};
+
+/* ---- context: ops, threads, log --------------------------------------------------------------- */
+
+struct gr_registry; /* a set of ops */
+struct gr_context;
+
+/* The ops that come with Graph Runner. */
+const struct gr_registry *gr_standard_ops(void);
+
+enum gr_kernels {
+    GR_KERNELS_AUTO,     /* oneDNN where it is fast, else OpenBLAS or our own */
+    GR_KERNELS_OPENBLAS, /* im2col and gemm, and plain loops: the independent implementation */
+};
+
+struct gr_context_options {
+    int threads; /* 0: the cores that affinity and the cgroup allow */
+    enum gr_kernels kernels;
+    gr_log_fn *log; /* may be NULL */
+    void *log_user;
+};
+
+/* options may be NULL. */
+struct gr_context *gr_context_new(const struct gr_registry *ops,
+                                  const struct gr_context_options *options, struct gr_error *err);
+void gr_context_free(struct gr_context *context);
+int gr_context_threads(const struct gr_context *context);
+
+/* ---- models ---------------------------------------------------------------------------------- */
+
+struct gr_model;
+
+struct gr_model_options {
+    const char *const *sets; /* "train.batch=64", applied in turn over the file's keys */
+    size_t n_sets;
+    uint64_t seed; /* of initial weights, dropout, shuffling and augmentation */
+    const char *data_dir; /* overrides where relative data paths start; NULL: the model file's folder */
+};
+
+/*
+ * Reads and checks a model file ("-": standard input). Every mistake in it goes to the log, one
+ * diagnostic each; *err then counts them. options may be NULL.
+ */
+struct gr_model *gr_model_load(struct gr_context *context, const char *path,
+                               const struct gr_model_options *options, struct gr_error *err);
+void gr_model_free(struct gr_model *model);
+
+const char *gr_model_name(const struct gr_model *model);
+int64_t gr_model_batch(const struct gr_model *model);   /* train.batch, or 1 */
+int64_t gr_model_classes(const struct gr_model *model); /* of the first label input, or 0 */
+const char *gr_model_class_name(const struct gr_model *model, int64_t index); /* or NULL */
+
+/* Nodes with blocks expanded, and elements of parameters (running statistics apart), each once. */
+size_t gr_model_node_count(const struct gr_model *model);
+int64_t gr_model_parameter_count(const struct gr_model *model);
+
+/* The model file with `${VAR}`, overrides, anchors and blocks resolved, as YAML. */
+const char *gr_model_resolved(const struct gr_model *model);
+
+/* Weights as safetensors, plain and in the field's usual shapes; written atomically. */
+bool gr_model_save_weights(struct gr_model *model, const char *path, struct gr_error *err);
+
+/* By name. Every parameter of the model must be there with its shape; extra tensors are ignored. */
+bool gr_model_load_weights(struct gr_model *model, const char *path, struct gr_error *err);
+
+/* Copies a parameter out of (in to) the model: plain f32, count elements. */
+bool gr_model_get_parameter(struct gr_model *model, const char *name, float *data, size_t count,
+                            struct gr_error *err);
+bool gr_model_set_parameter(struct gr_model *model, const char *name, const float *data,
+                            size_t count, struct gr_error *err);
+
+/* ---- plans: a model compiled for a batch, a mode and targets ---------------------------------- */
+
+enum gr_mode { GR_INFER, GR_TRAIN };
+enum gr_precision { GR_PRECISION_F32, GR_PRECISION_BF16 };
+
+struct gr_plan_options {
+    enum gr_mode mode;           /* TRAIN: dropout and batch statistics are on */
+    enum gr_precision precision;
+    int64_t batch;               /* 0: gr_model_batch */
+    const char *const *targets;  /* values to fetch; "grad:NAME" is a gradient. None: the model's */
+    size_t n_targets;            /*   outputs (infer), or loss and metrics (train) */
+    bool update;                 /* emit parameter updates: a run is then a training step */
+    bool no_memory_plan;         /* every value gets memory of its own */
+    bool check_finite;           /* run fails, naming the first node that makes NaN or infinity */
+    bool reference;              /* no fusion */
+};
+
+struct gr_plan;
+
+struct gr_plan *gr_plan_new(struct gr_model *model, const struct gr_plan_options *options,
+                            struct gr_error *err);
+void gr_plan_free(struct gr_plan *plan);
+
+/* The inputs and the targets of a plan, in order; data of an input is where its bytes are read. */
+size_t gr_plan_input_count(const struct gr_plan *plan);
+size_t gr_plan_target_count(const struct gr_plan *plan);
+struct gr_tensor gr_plan_input(const struct gr_plan *plan, size_t index);
+struct gr_tensor gr_plan_target(const struct gr_plan *plan, size_t index); /* valid after a run */
+
+/* Copies data in: plain, in the input's shape and type (bytes must agree). Labels are checked. */
+bool gr_plan_feed(struct gr_plan *plan, const char *name, const void *data, size_t bytes,
+                  struct gr_error *err);
+
+/* Copies a target out after a run: plain f32 (s32 for integer values); bytes must agree. */
+bool gr_plan_fetch(const struct gr_plan *plan, const char *name, void *data, size_t bytes,
+                   struct gr_error *err);
+
+/* Runs once: forward, and what the targets and options ask for. */
+bool gr_plan_run(struct gr_plan *plan, struct gr_error *err);
+
+/* The rate of the next updates (times each parameter's multiplier). */
+void gr_plan_set_learning_rate(struct gr_plan *plan, double learning_rate);
+
+/* Training steps done, which key the dropout; run increases it when the plan updates. */
+uint64_t gr_plan_step(const struct gr_plan *plan);
+void gr_plan_set_step(struct gr_plan *plan, uint64_t step);
+
+/* ---- looking into a plan ---------------------------------------------------------------------- */
+
+struct gr_memory_report {
+    size_t parameters;    /* bytes of weights and statistics */
+    size_t states;        /* bytes of momentum and the like */
+    size_t constants;     /* bytes derived from the weights and kept between runs */
+    size_t without_reuse; /* of all other values and scratch, each with memory of its own */
+    size_t planned;       /* of the arena */
+    size_t lower_bound;   /* the most that is live at once */
+};
+
+struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
+
+/* A node of a plan in execution order. */
+struct gr_node_info {
+    const char *name, *op, *phase, *impl, *attributes;
+    const char *layout;       /* of the first output */
+    struct gr_shape shape;    /* of the first output */
+    int64_t parameters;       /* elements */
+    double macs;              /* multiply-accumulates a batch */
+    size_t output_bytes, scratch_bytes;
+    double seconds;           /* total so far, if profiling */
+    int64_t offset;           /* of the first output in the arena, or -1 */
+};
+
+size_t gr_plan_node_count(const struct gr_plan *plan);
+struct gr_node_info gr_plan_node(const struct gr_plan *plan, size_t index);
+
+/* Times each node from now on (or stops), starting at zero. */
+void gr_plan_profile(struct gr_plan *plan, bool on);
+
+/* The compiled graph as Graphviz text; free it with free(). NULL when memory runs out. */
+char *gr_plan_dot(const struct gr_plan *plan, struct gr_error *err);
+
+/* ---- training, evaluation, prediction ---------------------------------------------------------- */
+
+struct gr_metric {
+    const char *name;
+    double value;
+};
+
+enum { GR_MAX_METRICS = 8 };
+
+struct gr_progress {
+    const char *stage;      /* "train" or "val" */
+    int64_t epoch, epochs;  /* counting from 1; epochs 0: unknown */
+    int64_t step, steps;    /* of this stage in this epoch */
+    int64_t total_step;     /* training steps since the start */
+    double loss;            /* smoothed over the last steps (train), mean so far (val) */
+    struct gr_metric metrics[GR_MAX_METRICS];
+    int n_metrics;
+    double learning_rate;
+    double images_per_second;
+    double wait_share;      /* of the time, waiting for data */
+    double seconds_left;    /* to the end of the stage's whole work; negative: unknown */
+    bool last;              /* this stage of this epoch is over; figures are its result */
+    bool best;              /* with last, of the stage that is monitored: the best epoch so far */
+};
+
+/* Returning false asks to stop after the step: the state is saved, err stays clear. */
+typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
+
+struct gr_train_options {
+    const char *out;     /* run folder: metrics.jsonl, model.yaml, latest and best checkpoints */
+    const char *resume;  /* run folder to go on from, or NULL */
+    const char *weights; /* to start from, or NULL */
+    int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
+    int64_t batch;       /* 0: as the model says */
+    enum gr_precision precision;
+    bool no_memory_plan;
+    int64_t max_corrupt; /* unreadable images before it fails; 0: as is usual (100), negative: none */
+    gr_progress_fn *progress;
+    void *progress_user;
+};
+
+struct gr_train_result {
+    int64_t epochs, steps;
+    double best; /* of the monitored figure */
+    const char *monitor;
+    bool interrupted;
+};
+
+bool gr_train(struct gr_model *model, const struct gr_train_options *options,
+              struct gr_train_result *result, struct gr_error *err);
+
+struct gr_eval_options {
+    const char *part; /* of the data section; NULL: "test" if there, else "val" */
+    int64_t batch;
+    enum gr_precision precision;
+    const char *csv; /* per image: path, label, predicted, probability, loss; NULL: none */
+    int64_t max_corrupt; /* as in gr_train_options */
+    gr_progress_fn *progress;
+    void *progress_user;
+};
+
+struct gr_eval_result {
+    int64_t images, skipped;
+    double seconds, loss;
+    struct gr_metric metrics[GR_MAX_METRICS]; /* the model's accuracies */
+    int n_metrics;
+};
+
+bool gr_evaluate(struct gr_model *model, const struct gr_eval_options *options,
+                 struct gr_eval_result *result, struct gr_error *err);
+
+struct gr_prediction {
+    int64_t index;
+    const char *class_name; /* or NULL */
+    float probability;
+};
+
+/*
+ * Classifies image files (JPEG) with the preprocessing of the model's data section. `predictions`
+ * holds n_images × top rows, best first. An unreadable image is an error that names it.
+ */
+bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
+                struct gr_prediction *predictions, struct gr_error *err);
+
+/* ---- checks and documentation ------------------------------------------------------------------ */
+
+struct gr_gradcheck_row {
+    const char *name;       /* of a parameter */
+    double numeric, symbolic;
+    double error;           /* |numeric - symbolic| relative to the larger */
+    bool ok;
+};
+
+/*
+ * Compares, for every trained parameter, the derivative of the loss along the gradient's direction
+ * by central differences with the gradient's own value. Calls row for each.
+ */
+bool gr_gradcheck(struct gr_model *model, int64_t batch, double tolerance,
+                  void (*row)(void *user, const struct gr_gradcheck_row *row), void *user,
+                  struct gr_error *err);
+
+/* Documentation of one kind by name ("conv", "sgd", "idx"), or of all when name is NULL; free(). */
+char *gr_document(const struct gr_registry *ops, const char *name, struct gr_error *err);
+
+/* ---- tensors in files --------------------------------------------------------------------------- */
+
+/* A safetensors file read whole; tensors borrow from it. */
+struct gr_tensor_file;
+
+struct gr_tensor_file *gr_tensor_file_read(const char *path, struct gr_error *err);
+void gr_tensor_file_free(struct gr_tensor_file *file);
+size_t gr_tensor_file_count(const struct gr_tensor_file *file);
+const struct gr_tensor *gr_tensor_file_get(const struct gr_tensor_file *file, size_t index);
+const struct gr_tensor *gr_tensor_file_find(const struct gr_tensor_file *file, const char *name);
+const char *gr_tensor_file_metadata(const struct gr_tensor_file *file, const char *key);
+
+/* Written to a temporary file, synced and renamed. metadata: n_metadata key, value pairs. "-" works. */
+bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
+                          const char *const *metadata, size_t n_metadata, struct gr_error *err);
+
+/* ---- small services ------------------------------------------------------------------------------ */
+
+enum { GR_SHAPE_TEXT = 128 };
+
+int64_t gr_shape_count(const struct gr_shape *shape);
+const char *gr_shape_text(const struct gr_shape *shape, char buffer[GR_SHAPE_TEXT]);
+size_t gr_dtype_size(enum gr_dtype dtype);
+const char *gr_dtype_name(enum gr_dtype dtype);
+
+/*
+ * The candidate nearest to word by edit distance (adjacent swaps count one), for "did you mean";
+ * NULL when none is close: at most a third of the word's length, and at least one edit.
+ */
+const char *gr_nearest(const char *word, const char *const *candidates, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * The context: which ops, how many threads, who hears the log.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/threads.h"
+#include "model/model.h"
+
+struct gr_context *gr_context_new(const struct gr_registry *ops,
+                                  const struct gr_context_options *options, struct gr_error *err)
+{
+    const struct gr_context_options usual = {0};
+    if (!options)
+        options = &usual;
+    struct gr_context *context = calloc(1, sizeof *context);
+    if (!context) {
+        gr_fail_memory(err, "a context");
+        return NULL;
+    }
+    context->ops = ops;
+    context->threads = options->threads > 0 ? options->threads : gr_threads_available();
+    context->log = options->log;
+    context->log_user = options->log_user;
+    context->backend = ops->backend_new(context->threads, options->kernels, err);
+    if (!context->backend) {
+        free(context);
+        return NULL;
+    }
+    return context;
+}
+
+void gr_context_free(struct gr_context *context)
+{
+    if (!context)
+        return;
+    context->ops->backend_free(context->backend);
+    free(context);
+}
+
+int gr_context_threads(const struct gr_context *context)
+{
+    return context->threads;
+}
+
+void gr_log(const struct gr_context *context, enum gr_log_level level, const char *format, ...)
+{
+    char line[1024];
+    if (!context->log)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    context->log(context->log_user, level, line);
+}

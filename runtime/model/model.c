@@ -1,0 +1,207 @@
+/*
+ * A model: a checked model file and the tensors that go with it.
+ */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The elements of the trained parameters, each counted once however many nodes share it. */
+static bool count_trained(struct gr_model *model, struct gr_error *err)
+{
+    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, err);
+    for (size_t v = 0; graph && v < graph->n_values; v++) {
+        const struct gr_value *value = graph->values[v];
+        if (value->parameter && !value->parameter->statistic)
+            model->n_trained += gr_shape_count(&value->shape);
+    }
+    gr_graph_free(graph);
+    return graph != NULL;
+}
+
+struct gr_model *gr_model_load(struct gr_context *context, const char *path,
+                               const struct gr_model_options *options, struct gr_error *err)
+{
+    struct gr_model *model = calloc(1, sizeof *model);
+    if (!model) {
+        gr_fail_memory(err, "a model");
+        return NULL;
+    }
+    model->context = context;
+    model->file = gr_model_file_read(context->ops, path, options, context->log, context->log_user,
+                                     err);
+    if (!model->file)
+        goto fail;
+    model->seed = options ? options->seed : 0;
+    if (!model->seed && model->file->seed > 0)
+        model->seed = (uint64_t)model->file->seed;
+    model->params = gr_params_new(context->ops, context->backend, model->seed, err);
+    if (model->params && count_trained(model, err))
+        return model;
+fail:
+    gr_model_free(model);
+    return NULL;
+}
+
+void gr_model_free(struct gr_model *model)
+{
+    if (!model)
+        return;
+    gr_params_free(model->params);
+    gr_model_file_free(model->file);
+    free(model);
+}
+
+const char *gr_model_name(const struct gr_model *model)
+{
+    return model->file->name;
+}
+
+int64_t gr_model_batch(const struct gr_model *model)
+{
+    return model->file->batch;
+}
+
+int64_t gr_model_classes(const struct gr_model *model)
+{
+    return model->file->classes;
+}
+
+const char *gr_model_class_name(const struct gr_model *model, int64_t index)
+{
+    return index >= 0 && (size_t)index < model->file->n_class_names
+               ? model->file->class_names[index]
+               : NULL;
+}
+
+size_t gr_model_node_count(const struct gr_model *model)
+{
+    return model->file->n_nodes;
+}
+
+int64_t gr_model_parameter_count(const struct gr_model *model)
+{
+    return model->n_trained;
+}
+
+const char *gr_model_resolved(const struct gr_model *model)
+{
+    return model->file->resolved;
+}
+
+bool gr_model_materialise(struct gr_model *model, struct gr_error *err)
+{
+    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, err);
+    bool ok = graph != NULL;
+    for (size_t v = 0; ok && v < graph->n_values; v++)
+        if (graph->values[v]->kind == GR_VALUE_PARAMETER)
+            ok = gr_params_obtain(model->params, graph->values[v], err) != NULL;
+    gr_graph_free(graph);
+    return ok;
+}
+
+/* ---- weights --------------------------------------------------------------------------------------- */
+
+static bool is_written(const struct gr_stored *stored, bool states)
+{
+    return states || stored->value.kind == GR_VALUE_PARAMETER;
+}
+
+bool gr_model_write(struct gr_model *model, const char *path, bool states,
+                    const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    if (!gr_model_materialise(model, err))
+        return false;
+    const size_t count = gr_params_count(model->params);
+    struct gr_tensor *tensors = calloc(count + 1, sizeof *tensors);
+    bool ok = tensors || gr_fail_memory(err, "saving weights");
+    size_t n = 0;
+    for (size_t i = 0; ok && i < count; i++) {
+        const struct gr_stored *stored = gr_params_at(model->params, i);
+        if (!is_written(stored, states))
+            continue;
+        const size_t elements = (size_t)gr_shape_count(&stored->value.shape);
+        float *copy = malloc(elements * sizeof *copy);
+        tensors[n++] = (struct gr_tensor){stored->value.name, GR_F32, stored->value.shape, copy};
+        ok = copy ? gr_params_get(model->params, stored, copy, elements, err)
+                  : gr_fail_memory(err, "saving weights");
+    }
+    ok = ok && gr_tensor_file_write(path, tensors, n, metadata, n_metadata, err);
+    for (size_t i = 0; i < n; i++)
+        free(tensors[i].data);
+    free(tensors);
+    return ok;
+}
+
+static bool read_one(struct gr_model *model, struct gr_stored *stored,
+                     const struct gr_tensor *tensor, const char *path, struct gr_error *err)
+{
+    char theirs[GR_SHAPE_TEXT], ours[GR_SHAPE_TEXT];
+    if (tensor->dtype != GR_F32)
+        return gr_fail(err, GR_ERR_DATA, "%s: '%s' is %s, not f32", path, tensor->name,
+                       gr_dtype_name(tensor->dtype));
+    if (!gr_shape_equal(&tensor->shape, &stored->value.shape))
+        return gr_fail(err, GR_ERR_DATA, "%s: '%s' is %s, but the model's is %s", path,
+                       tensor->name, gr_shape_text(&tensor->shape, theirs),
+                       gr_shape_text(&stored->value.shape, ours));
+    return gr_params_set(model->params, stored, tensor->data,
+                         (size_t)gr_shape_count(&tensor->shape), err);
+}
+
+bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
+                   bool states, struct gr_error *err)
+{
+    if (!gr_model_materialise(model, err))
+        return false;
+    for (size_t i = 0; i < gr_params_count(model->params); i++) {
+        struct gr_stored *stored = gr_params_at(model->params, i);
+        if (!is_written(stored, states))
+            continue;
+        const struct gr_tensor *tensor = gr_tensor_file_find(file, stored->value.name);
+        if (!tensor)
+            return gr_fail(err, GR_ERR_DATA,
+                           "%s: there is no tensor '%s', which the model '%s' needs", path,
+                           stored->value.name, model->file->name);
+        if (!read_one(model, stored, tensor, path, err))
+            return false;
+    }
+    return true;
+}
+
+bool gr_model_save_weights(struct gr_model *model, const char *path, struct gr_error *err)
+{
+    const char *const metadata[] = {"format", "graph-runner", "model", model->file->name};
+    return gr_model_write(model, path, false, metadata, 2, err);
+}
+
+bool gr_model_load_weights(struct gr_model *model, const char *path, struct gr_error *err)
+{
+    struct gr_tensor_file *file = gr_tensor_file_read(path, err);
+    const bool ok = file && gr_model_read(model, file, path, false, err);
+    gr_tensor_file_free(file);
+    return ok;
+}
+
+static struct gr_stored *named(struct gr_model *model, const char *name, struct gr_error *err)
+{
+    if (!gr_model_materialise(model, err))
+        return NULL;
+    struct gr_stored *stored = gr_params_find(model->params, name);
+    if (!stored)
+        gr_fail(err, GR_ERR_USAGE, "the model '%s' has no parameter '%s'", model->file->name, name);
+    return stored;
+}
+
+bool gr_model_get_parameter(struct gr_model *model, const char *name, float *data, size_t count,
+                            struct gr_error *err)
+{
+    const struct gr_stored *stored = named(model, name, err);
+    return stored && gr_params_get(model->params, stored, data, count, err);
+}
+
+bool gr_model_set_parameter(struct gr_model *model, const char *name, const float *data,
+                            size_t count, struct gr_error *err)
+{
+    struct gr_stored *stored = named(model, name, err);
+    return stored && gr_params_set(model->params, stored, data, count, err);
+}

@@ -1,0 +1,65 @@
+/*
+ * Inside of the public objects: context, model, plan. For runtime/model and runtime/train only.
+ */
+#ifndef GR_MODEL_MODEL_H
+#define GR_MODEL_MODEL_H
+
+#include "graph/autodiff.h"
+#include "graph/program.h"
+#include "model/model_file.h"
+
+struct gr_context {
+    const struct gr_registry *ops;
+    struct gr_backend *backend;
+    int threads;
+    gr_log_fn *log; /* may be NULL */
+    void *log_user;
+};
+
+struct gr_model {
+    struct gr_context *context;
+    struct gr_model_file *file;
+    struct gr_params *params;
+    uint64_t seed;
+    int64_t n_trained; /* elements of the trained parameters */
+};
+
+struct gr_plan {
+    struct gr_model *model;
+    struct gr_pool pool;
+    struct gr_plan_options options; /* batch filled in; targets not kept */
+    struct gr_graph *graph;
+    struct gr_program *program;
+    struct gr_value **inputs; /* read by the program, the learning rate apart */
+    size_t n_inputs;
+    struct gr_value **targets;
+    const char **target_names; /* as asked for: "grad:conv1.weight" */
+    size_t n_targets;
+    struct gr_value *rate; /* NULL without updates */
+    struct gr_node_info *infos;
+    double learning_rate;
+    uint64_t step;
+};
+
+/* Logs a line. */
+void gr_log(const struct gr_context *context, enum gr_log_level level, const char *format, ...)
+    GR_PRINTF(3, 4);
+
+/* Makes every parameter of the model exist in its store, also those that no plan has used. */
+bool gr_model_materialise(struct gr_model *model, struct gr_error *err);
+
+/*
+ * Writes parameters, and with states the optimizer's too, as safetensors; metadata are n pairs. A
+ * tensor in a blocked layout is copied to plain memory for it.
+ */
+bool gr_model_write(struct gr_model *model, const char *path, bool states,
+                    const char *const *metadata, size_t n_metadata, struct gr_error *err);
+
+/*
+ * Reads what gr_model_write wrote. Every parameter must be in the file; with states, whatever states
+ * are there come too.
+ */
+bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
+                   bool states, struct gr_error *err);
+
+#endif

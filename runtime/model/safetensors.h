@@ -1,0 +1,39 @@
+/*
+ * Safetensors, the tensor file of the Python world: what graphrunner.h's gr_tensor_file_* read and
+ * write.
+ *
+ *   8 bytes   n, the header's length, little-endian
+ *   n bytes   JSON: {"__metadata__": {"key": "text"},
+ *                    "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, ...}
+ *             beginning with "{", padded with spaces to a multiple of 8 when written
+ *   the rest  the tensors' bytes, little-endian, row-major, at data_offsets from here: contiguous,
+ *             neither holes nor overlaps, nothing behind the last
+ *
+ * Tensors are written as that world's own writer orders them: wider types first (F32, I32, BF16,
+ * U8), then by name. Read, a tensor is one of our types: F64 and F16 become f32, BOOL u8, other
+ * integers s32 (a value beyond its range is an error); other types are an error that names the
+ * tensor. So are tensors without elements and those of rank above GR_MAX_RANK, which Graph Runner
+ * does not have.
+ */
+#ifndef GR_MODEL_SAFETENSORS_H
+#define GR_MODEL_SAFETENSORS_H
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+enum { GR_SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as everywhere */
+
+#define GR_SAFETENSORS_METADATA "__metadata__"
+
+/* The type's name in a file. */
+const char *gr_safetensors_dtype(enum gr_dtype dtype);
+
+/*
+ * gr_tensor_file_read from a stream, to its end; name stands for it in messages. A stream of known
+ * size (a regular file) is checked before memory for the tensors is taken.
+ */
+struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
+                                                  struct gr_error *err);
+
+#endif

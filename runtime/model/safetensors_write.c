@@ -1,0 +1,150 @@
+/*
+ * Writing safetensors; see safetensors.h for the layout. The header is complete before the first
+ * byte is written, so that the tensors stream from where they are.
+ */
+#include "model/safetensors.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/replace.h"
+#include "base/shape.h"
+
+/* The order of types in a file: the more bytes the sooner, as alignment wants it. */
+static const int dtype_order[GR_DTYPE_COUNT] = {
+    [GR_F32] = 0, [GR_S32] = 1, [GR_BF16] = 2, [GR_U8] = 3};
+
+static int compare(const void *left, const void *right)
+{
+    const struct gr_tensor *a = *(const struct gr_tensor *const *)left;
+    const struct gr_tensor *b = *(const struct gr_tensor *const *)right;
+    const int order = dtype_order[a->dtype] - dtype_order[b->dtype];
+    return order ? order : strcmp(a->name, b->name);
+}
+
+static size_t tensor_bytes(const struct gr_tensor *tensor)
+{
+    return (size_t)gr_shape_count(&tensor->shape) * gr_dtype_size(tensor->dtype);
+}
+
+static bool add_metadata(json_t *header, const char *path, const char *const *metadata,
+                         size_t n_metadata, struct gr_error *err)
+{
+    if (!n_metadata)
+        return true;
+    json_t *object = json_object();
+    if (json_object_set_new(header, GR_SAFETENSORS_METADATA, object) != 0)
+        return gr_fail_memory(err, "a header of tensors");
+    for (size_t i = 0; i < 2 * n_metadata; i += 2) {
+        if (json_object_get(object, metadata[i]))
+            return gr_fail(err, GR_ERR_USAGE, "%s: metadata '%s' is given twice", path,
+                           metadata[i]);
+        if (json_object_set_new(object, metadata[i], json_string(metadata[i + 1])) != 0)
+            return gr_fail(err, GR_ERR_USAGE, "%s: metadata '%s' is not UTF-8", path, metadata[i]);
+    }
+    return true;
+}
+
+/* Adds the tensor's entry; *offset is where its bytes begin, then where they end. */
+static bool add_tensor(json_t *header, const char *path, const struct gr_tensor *tensor,
+                       json_int_t *offset, struct gr_error *err)
+{
+    if (strcmp(tensor->name, GR_SAFETENSORS_METADATA) == 0)
+        return gr_fail(err, GR_ERR_USAGE, "%s: a tensor cannot be named '%s'", path, tensor->name);
+    if (json_object_get(header, tensor->name))
+        return gr_fail(err, GR_ERR_USAGE, "%s: two tensors are named '%s'", path, tensor->name);
+    if (!gr_shape_check(&tensor->shape) || tensor_bytes(tensor) > (uint64_t)(INT64_MAX - *offset))
+        return gr_fail(err, GR_ERR_USAGE, "%s: tensor '%s' is empty or too large", path,
+                       tensor->name);
+    const json_int_t end = *offset + (json_int_t)tensor_bytes(tensor);
+    json_t *shape = json_array();
+    for (int i = 0; i < tensor->shape.rank; i++)
+        json_array_append_new(shape, json_integer(tensor->shape.dim[i]));
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", gr_safetensors_dtype(tensor->dtype),
+                              "shape", shape, "data_offsets", *offset, end);
+    *offset = end;
+    if (!entry)
+        return gr_fail_memory(err, "a header of tensors");
+    if (json_object_set_new(header, tensor->name, entry) != 0)
+        return gr_fail(err, GR_ERR_USAGE, "%s: a tensor's name is not UTF-8: '%s'", path,
+                       tensor->name);
+    return true;
+}
+
+/* The padded header as text, for the caller to free; NULL and *err on failure. */
+static char *build_header(const char *path, const struct gr_tensor *const *tensors, size_t count,
+                          const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    char *padded = NULL, *text = NULL;
+    json_int_t offset = 0;
+    json_t *header = json_object();
+    bool ok = header ? true : gr_fail_memory(err, "a header of tensors");
+    ok = ok && add_metadata(header, path, metadata, n_metadata, err);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = add_tensor(header, path, tensors[i], &offset, err);
+    if (!ok)
+        goto out;
+    text = json_dumps(header, JSON_COMPACT);
+    const size_t length = text ? strlen(text) : 0, whole = (length + 7) / 8 * 8;
+    padded = text ? malloc(whole + 1) : NULL;
+    if (!padded) {
+        gr_fail_memory(err, "a header of tensors");
+        goto out;
+    }
+    memset(padded, ' ', whole);
+    memcpy(padded, text, length);
+    padded[whole] = '\0';
+    if (whole > GR_SAFETENSORS_HEADER_MAX) {
+        gr_fail(err, GR_ERR_USAGE, "%s: header of %zu bytes is longer than the %d allowed", path,
+                whole, (int)GR_SAFETENSORS_HEADER_MAX);
+        free(padded);
+        padded = NULL;
+    }
+out:
+    free(text);
+    json_decref(header);
+    return padded;
+}
+
+static bool put(FILE *file, const void *data, size_t bytes)
+{
+    return fwrite(data, 1, bytes, file) == bytes;
+}
+
+static void put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
+                    size_t count)
+{
+    const uint64_t length = strlen(header);
+    unsigned char prefix[8];
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)(length >> (8 * i));
+    bool ok = put(file, prefix, sizeof prefix) && put(file, header, length);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = put(file, tensors[i]->data, tensor_bytes(tensors[i]));
+}
+
+bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
+                          const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    bool ok = false;
+    char *header = NULL;
+    struct gr_replace replace = {0};
+    const struct gr_tensor **sorted = calloc(count ? count : 1, sizeof *sorted);
+    if (!sorted)
+        return gr_fail_memory(err, "a table of tensors");
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &tensors[i];
+    qsort(sorted, count, sizeof *sorted, compare);
+    header = build_header(path, sorted, count, metadata, n_metadata, err);
+    if (!header || !gr_replace_open(&replace, path, err))
+        goto out;
+    put_all(replace.file, header, sorted, count); /* a failure is the stream's, and commit tells */
+    ok = gr_replace_commit(&replace, err);
+out:
+    gr_replace_release(&replace);
+    free(header);
+    free(sorted);
+    return ok;
+}

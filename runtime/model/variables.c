@@ -1,0 +1,387 @@
+/*
+ * What stands in a text for something else: ${VAR} for the environment, $(expression) for the
+ * parameters of a block. Expressions are integers with + - * / %, comparisons and parentheses.
+ *
+ * A variable that is not set is no mistake yet: the scalar keeps its text and remembers the name,
+ * and whoever reads it reports it. $${ and $$( stand for ${ and $(; the first pass leaves the
+ * latter to the second.
+ */
+#include "model/reader.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the environment
+ * ------------------------------------------------------------------------------ */
+
+static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
+
+/* Appends a value from outside so that the second pass does not see expressions in it. */
+static void add_quoted(struct gr_text *out, const char *value)
+{
+    for (const char *c = value; *c; c++)
+        gr_text_add(out, c[0] == '$' && c[1] == '(' ? "$%c" : "%c", *c);
+}
+
+/*
+ * Appends what ${...} at text stands for and returns the text behind it. NULL: a mistake, noted, or
+ * a variable that is not set, noted in doc->unset.
+ */
+static const char *add_variable(struct gr_reader *reader, struct gr_doc *doc, const char *text,
+                                struct gr_text *out)
+{
+    const char *name = text + 2, *end = strchr(name, '}');
+    if (!end) {
+        gr_reader_error(reader, doc, NULL, "'${' has no '}'");
+        return NULL;
+    }
+    const size_t length = strspn(name, word);
+    const bool has_default = strncmp(name + length, ":-", 2) == 0;
+    if (!length || !strchr(letters, *name) || (name + length != end && !has_default)) {
+        gr_reader_error(reader, doc, NULL, "'%.*s' is not ${NAME} or ${NAME:-default}",
+                        (int)(end + 1 - text), text);
+        return NULL;
+    }
+    const char *key = gr_pool_strndup(reader->pool, name, length);
+    const char *value = key ? getenv(key) : NULL;
+    if (has_default && (!value || !*value))
+        value = gr_pool_strndup(reader->pool, name + length + 2, (size_t)(end - name) - length - 2);
+    if (!value)
+        doc->unset = key;
+    else if (!gr_reader_is_utf8(value))
+        gr_reader_error(reader, doc, NULL, "environment variable '%s' is not UTF-8 text", key);
+    else
+        add_quoted(out, value);
+    return value && gr_reader_is_utf8(value) ? end + 1 : NULL;
+}
+
+static bool replace_variables(struct gr_reader *reader, struct gr_doc *doc)
+{
+    if (!strstr(doc->text, "${"))
+        return true;
+    struct gr_text out = {0};
+    const char *text = doc->text;
+    bool replaced = false;
+    gr_text_append(&out, "", 0);
+    while (text && *text) {
+        if (strncmp(text, "$${", 3) == 0) {
+            gr_text_add(&out, "${");
+            text += 3;
+        } else if (strncmp(text, "${", 2) == 0) {
+            text = add_variable(reader, doc, text, &out);
+            replaced = true;
+        } else {
+            gr_text_append(&out, text++, 1);
+        }
+    }
+    const char *result = text && !out.failed ? gr_pool_strdup(reader->pool, out.data) : NULL;
+    const bool ok = !out.failed && (result || !text);
+    gr_text_release(&out);
+    doc->broken = doc->broken || (!text && !doc->unset);
+    if (result) {
+        doc->text = result;
+        doc->plain = doc->plain || replaced; /* quotes are YAML's demand: it may be a number */
+    }
+    return ok || gr_reader_failed(reader);
+}
+
+bool gr_variables_environment(struct gr_reader *reader, struct gr_doc *doc)
+{
+    bool ok = true;
+    if (doc->type == GR_DOC_SCALAR)
+        return replace_variables(reader, doc);
+    for (size_t i = 0; ok && i < doc->count; i++)
+        ok = gr_variables_environment(reader, doc->type == GR_DOC_SEQUENCE ? doc->items[i]
+                                                                           : doc->pairs[i].value);
+    return ok;
+}
+
+/* ---- expressions
+ * ------------------------------------------------------------------------------------ */
+
+/* Parsing an expression by recursive descent; the first error stops it. */
+struct expression {
+    struct gr_reader *reader;
+    const struct gr_doc *doc; /* where it is written */
+    const struct gr_block_scope *scope;
+    const char *at;
+    int depth;
+    bool failed;
+    bool truth; /* the value is a comparison's or a true/false */
+};
+
+static int64_t expression_fail(struct expression *e, const char *message)
+{
+    if (!e->failed)
+        gr_diagnose(&e->reader->diagnostics, e->doc->mark, e->scope->use, NULL, "in '%s': %s",
+                    e->doc->text, message);
+    e->failed = true;
+    return 0;
+}
+
+static void skip_spaces(struct expression *e)
+{
+    while (*e->at == ' ')
+        e->at++;
+}
+
+static bool accept(struct expression *e, const char *token)
+{
+    skip_spaces(e);
+    const size_t length = strlen(token);
+    if (strncmp(e->at, token, length) != 0)
+        return false;
+    e->at += length;
+    return true;
+}
+
+/* The names that may stand in this block. */
+static const char *nearest_parameter(const struct expression *e, const char *name)
+{
+    const struct gr_doc *values = e->scope->values;
+    const char **names = gr_pool_array(e->reader->pool, values->count, sizeof *names);
+    for (size_t i = 0; names && i < values->count; i++)
+        names[i] = values->pairs[i].key;
+    return names ? gr_nearest(name, names, values->count) : NULL;
+}
+
+static const struct gr_doc *find_parameter(struct expression *e, const char *name)
+{
+    const struct gr_doc *value = gr_doc_get(e->scope->values, name);
+    if (!value && !e->failed) {
+        gr_diagnose(&e->reader->diagnostics, e->doc->mark, e->scope->use,
+                    nearest_parameter(e, name), "the block has no parameter '%s'", name);
+        e->failed = true;
+    }
+    return value;
+}
+
+static int64_t compare(struct expression *e);
+
+static int64_t parameter_value(struct expression *e)
+{
+    const size_t length = strspn(e->at, word);
+    const char *name = gr_pool_strndup(e->reader->pool, e->at, length);
+    int64_t value = 0;
+    e->at += length;
+    const struct gr_doc *doc = name ? find_parameter(e, name) : NULL;
+    if (!doc || gr_scalar_int(doc, &value))
+        return value;
+    e->truth = true;
+    if (doc->type == GR_DOC_SCALAR && strcmp(doc->text, "true") == 0)
+        return 1;
+    if (doc->type == GR_DOC_SCALAR && strcmp(doc->text, "false") == 0)
+        return 0;
+    return expression_fail(e, gr_pool_printf(e->reader->pool, "'%s' is %s, not an integer", name,
+                                             gr_doc_describe(e->reader->pool, doc)));
+}
+
+static int64_t primary(struct expression *e)
+{
+    int64_t value = 0;
+    if (++e->depth > 100)
+        return expression_fail(e, "too deeply nested");
+    if (accept(e, "-")) {
+        value = primary(e);
+        value = value == INT64_MIN ? expression_fail(e, "the number is too large") : -value;
+    } else if (accept(e, "(")) {
+        value = compare(e);
+        if (!accept(e, ")"))
+            expression_fail(e, "a ')' is missing");
+    } else if (*e->at >= '0' && *e->at <= '9') {
+        for (; *e->at >= '0' && *e->at <= '9'; e->at++)
+            if (__builtin_mul_overflow(value, 10, &value) ||
+                __builtin_add_overflow(value, *e->at - '0', &value))
+                return expression_fail(e, "the number is too large");
+    } else if (*e->at && strchr(letters, *e->at)) {
+        value = parameter_value(e);
+    } else {
+        expression_fail(e, "a number or a parameter is missing");
+    }
+    e->depth--;
+    return value;
+}
+
+static int64_t product(struct expression *e)
+{
+    int64_t value = primary(e);
+    while (!e->failed) {
+        bool overflow = false;
+        if (accept(e, "*")) {
+            overflow = __builtin_mul_overflow(value, primary(e), &value);
+        } else if (accept(e, "/")) {
+            const int64_t divisor = primary(e);
+            overflow = divisor == 0 || (divisor == -1 && value == INT64_MIN);
+            value = overflow ? 0 : value / divisor;
+        } else if (accept(e, "%")) {
+            const int64_t divisor = primary(e);
+            overflow = divisor == 0 || divisor == -1;
+            value = overflow ? 0 : value % divisor;
+        } else {
+            break;
+        }
+        if (overflow)
+            expression_fail(e, "division by zero or too large a number");
+    }
+    return value;
+}
+
+static int64_t sum(struct expression *e)
+{
+    int64_t value = product(e);
+    while (!e->failed) {
+        bool overflow;
+        if (accept(e, "+"))
+            overflow = __builtin_add_overflow(value, product(e), &value);
+        else if (accept(e, "-"))
+            overflow = __builtin_sub_overflow(value, product(e), &value);
+        else
+            break;
+        if (overflow)
+            expression_fail(e, "the number is too large");
+    }
+    return value;
+}
+
+static bool holds(int order, const char *relation)
+{
+    const bool equal = strchr(relation, '=') && order == 0;
+    switch (relation[0]) {
+    case '!':
+        return order != 0;
+    case '<':
+        return equal || order < 0;
+    case '>':
+        return equal || order > 0;
+    default:
+        return equal;
+    }
+}
+
+static int64_t compare(struct expression *e)
+{
+    static const char *const relations[] = {"==", "!=", "<=", ">=", "<", ">"};
+    const int64_t left = sum(e);
+    for (size_t i = 0; i < sizeof relations / sizeof *relations && !e->failed; i++)
+        if (accept(e, relations[i])) {
+            const int64_t right = sum(e);
+            e->truth = true;
+            return holds((left > right) - (left < right), relations[i]);
+        }
+    return left;
+}
+
+/* ---- texts with expressions
+ * ------------------------------------------------------------------------- */
+
+/* The name in a text that is nothing but $(name), or NULL. */
+static const char *only_parameter(struct gr_reader *reader, const char *text)
+{
+    const size_t length = strlen(text);
+    if (length < 4 || strncmp(text, "$(", 2) != 0 || !strchr(letters, text[2]))
+        return NULL;
+    const size_t name = strspn(text + 2, word);
+    return name == length - 3 && text[length - 1] == ')'
+               ? gr_pool_strndup(reader->pool, text + 2, name)
+               : NULL;
+}
+
+/* Appends the value of $(...) at text; the text behind it, or NULL after noting a mistake. */
+static const char *add_expression(struct expression *e, const char *text, struct gr_text *out)
+{
+    e->at = text + 2;
+    e->truth = false;
+    const char *name = NULL;
+    const size_t length = strspn(e->at, word);
+    if (e->at[length] == ')' && length && strchr(letters, *e->at))
+        name = gr_pool_strndup(e->reader->pool, e->at, length);
+    if (name) { /* any scalar can stand within a text */
+        const struct gr_doc *value = find_parameter(e, name);
+        if (value && value->type != GR_DOC_SCALAR)
+            expression_fail(e, "a list or a mapping cannot stand within a text");
+        else if (value)
+            gr_text_add(out, "%s", value->text);
+        return e->failed ? NULL : e->at + length + 1;
+    }
+    const int64_t value = compare(e);
+    if (!e->failed && !accept(e, ")"))
+        expression_fail(e, "a ')' is missing");
+    if (e->failed)
+        return NULL;
+    if (e->truth && (value == 0 || value == 1))
+        gr_text_add(out, "%s", value ? "true" : "false");
+    else
+        gr_text_add(out, "%" PRId64, value);
+    return e->at;
+}
+
+static bool replace_expressions(struct gr_reader *reader, struct gr_doc *doc,
+                                const struct gr_block_scope *scope)
+{
+    struct expression e = {.reader = reader, .doc = doc, .scope = scope};
+    struct gr_text out = {0};
+    const char *text = doc->text;
+    bool replaced = false;
+    gr_text_append(&out, "", 0);
+    while (text && *text) {
+        if (strncmp(text, "$$(", 3) == 0) {
+            gr_text_add(&out, "$(");
+            text += 3;
+        } else if (strncmp(text, "$(", 2) != 0) {
+            gr_text_append(&out, text++, 1);
+        } else if (scope) {
+            text = add_expression(&e, text, &out);
+            replaced = true;
+        } else {
+            gr_reader_error(reader, doc, NULL, "'$(...)' has a meaning only inside a block");
+            text = NULL;
+        }
+    }
+    const char *result = out.failed ? NULL : gr_pool_strdup(reader->pool, out.data);
+    gr_text_release(&out);
+    if (!result)
+        return gr_reader_failed(reader);
+    doc->text = result;
+    doc->broken = !text;
+    doc->plain = doc->plain || replaced;
+    return true;
+}
+
+static struct gr_doc *copy_scalar(struct gr_reader *reader, const struct gr_doc *doc,
+                                  const struct gr_block_scope *scope)
+{
+    const char *name = scope && !doc->unset ? only_parameter(reader, doc->text) : NULL;
+    const struct gr_doc *value = name ? gr_doc_get(scope->values, name) : NULL;
+    if (value)
+        return gr_doc_copy(&reader->maker, value);
+    struct gr_doc *copy = gr_doc_copy(&reader->maker, doc);
+    if (!copy)
+        return NULL;
+    copy->use = scope ? scope->use : doc->use;
+    if (!doc->unset && strstr(doc->text, "$(") && !replace_expressions(reader, copy, scope))
+        return NULL;
+    return copy;
+}
+
+struct gr_doc *gr_variables_block(struct gr_reader *reader, const struct gr_doc *doc,
+                                  const struct gr_block_scope *scope)
+{
+    if (doc->type == GR_DOC_SCALAR)
+        return copy_scalar(reader, doc, scope);
+    struct gr_doc *copy = gr_doc_new(&reader->maker, doc->type, doc->mark);
+    if (copy)
+        copy->use = scope ? scope->use : doc->use;
+    for (size_t i = 0; copy && i < doc->count; i++) {
+        const bool list = doc->type == GR_DOC_SEQUENCE;
+        struct gr_doc *part =
+            gr_variables_block(reader, list ? doc->items[i] : doc->pairs[i].value, scope);
+        const bool ok =
+            list ? gr_doc_append(&reader->maker, copy, part)
+                 : gr_doc_put(&reader->maker, copy, doc->pairs[i].key, doc->pairs[i].mark, part);
+        if (!ok)
+            copy = NULL;
+    }
+    return copy;
+}

@@ -1,0 +1,118 @@
+/*
+ * Batches from the data section to a plan; see batches.h.
+ */
+#include "train/batches.h"
+
+#include <string.h>
+#include <time.h>
+
+enum { MAX_CORRUPT = 100 };
+
+bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input **image,
+                       const struct gr_model_input **label, struct gr_error *err)
+{
+    const struct gr_model_file *file = model->file;
+    *image = *label = NULL;
+    for (size_t i = 0; i < file->n_inputs; i++) {
+        const struct gr_model_input *input = &file->inputs[i];
+        const struct gr_model_input **place = input->classes ? label : image;
+        if (*place)
+            return gr_fail(err, GR_ERR_MODEL,
+                           "%s:%d:%d: error: the data section feeds one image and one label, and "
+                           "'%s' is a second %s",
+                           file->path, input->mark.line, input->mark.column, input->name,
+                           input->classes ? "label" : "image");
+        *place = input;
+    }
+    if (!*image || (*image)->shape.rank != 3)
+        return gr_fail(err, GR_ERR_MODEL,
+                       "%s: the data section needs an input of shape [channels, height, width]",
+                       file->path);
+    return true;
+}
+
+bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
+                     int64_t batch, bool training, struct gr_error *err)
+{
+    struct gr_context *context = model->context;
+    const struct gr_model_part *found = gr_model_file_part(model->file, part);
+    *batches = (struct gr_batches){.model = model};
+    if (!found)
+        return gr_fail(err, GR_ERR_MODEL, "%s: the data section has no part '%s'",
+                       model->file->path, part);
+    if (!gr_batches_inputs(model, &batches->image, &batches->label, err))
+        return false;
+    if (!batches->label)
+        return gr_fail(err, GR_ERR_MODEL, "%s: there is no label among the inputs (classes: N)",
+                       model->file->path);
+    if (!gr_model_unset_check(&found->source_unset, err) ||
+        !gr_model_unset_check(&found->transforms_unset, err))
+        return false;
+    batches->dataset = gr_dataset_open(&found->data, &batches->image->shape,
+                                       batches->label->classes, context->log, context->log_user,
+                                       err);
+    if (!batches->dataset)
+        return false;
+    const struct gr_loader_options options = {
+        .batch = batch,
+        .threads = gr_dataset_in_memory(batches->dataset) ? 1 : context->threads,
+        .seed = model->seed,
+        .shuffle = training,
+        .drop_last = training && gr_dataset_count(batches->dataset) >= batch,
+        .replace_corrupt = training,
+        .max_corrupt = MAX_CORRUPT,
+        .log = context->log,
+        .log_user = context->log_user};
+    batches->loader = gr_loader_new(batches->dataset, &options, err);
+    return batches->loader != NULL;
+}
+
+void gr_batches_close(struct gr_batches *batches)
+{
+    gr_loader_free(batches->loader);
+    gr_dataset_free(batches->dataset);
+    *batches = (struct gr_batches){0};
+}
+
+bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr_batch *batch,
+                     struct gr_error *err)
+{
+    if (!gr_loader_next(batches->loader, batch, err))
+        return false;
+    if (batch->count == 0)
+        return true;
+    const size_t rows = (size_t)plan->options.batch;
+    const size_t image = (size_t)gr_shape_count(&batches->image->shape) * sizeof(float);
+    return gr_plan_feed(plan, batches->image->name, batch->images, rows * image, err) &&
+           gr_plan_feed(plan, batches->label->name, batch->labels, rows * sizeof(int32_t), err);
+}
+
+static double scalar(const struct gr_plan *plan, size_t target)
+{
+    return *(const float *)gr_plan_target(plan, target).data;
+}
+
+double gr_batches_loss(const struct gr_plan *plan)
+{
+    const struct gr_model_file *file = plan->model->file;
+    double loss = 0;
+    for (size_t i = 0; i < file->n_losses; i++)
+        loss += file->losses[i].weight * scalar(plan, i);
+    return loss;
+}
+
+int gr_batches_metrics(const struct gr_plan *plan, struct gr_metric metrics[GR_MAX_METRICS])
+{
+    const struct gr_model_file *file = plan->model->file;
+    const size_t count = file->n_metrics < GR_MAX_METRICS ? file->n_metrics : GR_MAX_METRICS;
+    for (size_t i = 0; i < count; i++)
+        metrics[i] = (struct gr_metric){file->metrics[i], scalar(plan, file->n_losses + i)};
+    return (int)count;
+}
+
+double gr_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}

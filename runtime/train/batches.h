@@ -1,0 +1,45 @@
+/*
+ * From a part of the data section to the inputs of a plan: which input is the image and which the
+ * label, the opened dataset, the loader, and the copy of each batch.
+ */
+#ifndef GR_TRAIN_BATCHES_H
+#define GR_TRAIN_BATCHES_H
+
+#include "data/loader.h"
+#include "model/model.h"
+
+/* Zero-initialised is closed. */
+struct gr_batches {
+    struct gr_model *model;
+    struct gr_dataset *dataset;
+    struct gr_loader *loader;
+    const struct gr_model_input *image, *label;
+};
+
+/* The model's image (the first input that is no label) and label; a model error without them. */
+bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input **image,
+                       const struct gr_model_input **label, struct gr_error *err);
+
+/*
+ * Opens a part for training (shuffled, full batches, corrupt images replaced) or evaluation (in order,
+ * each readable image once).
+ */
+bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
+                     int64_t batch, bool training, struct gr_error *err);
+void gr_batches_close(struct gr_batches *batches);
+
+/* Takes the next batch and feeds it to the plan; batch->count is 0 at the end of the epoch. */
+bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr_batch *batch,
+                     struct gr_error *err);
+
+/*
+ * What a plan's targets say of the last batch: the weighted sum of the model's losses, then its
+ * metrics. The plan's targets are the usual ones of training.
+ */
+double gr_batches_loss(const struct gr_plan *plan);
+int gr_batches_metrics(const struct gr_plan *plan, struct gr_metric metrics[GR_MAX_METRICS]);
+
+/* Seconds of a clock that only goes forward. */
+double gr_seconds(void);
+
+#endif

@@ -1,0 +1,390 @@
+/*
+ * The training loop: epochs of steps, a validation after each, the learning-rate policy, metrics and
+ * checkpoints in the run folder.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/replace.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/metrics.h"
+
+enum { PATH_SIZE = 4096 };
+
+struct trainer {
+    struct gr_model *model;
+    const struct gr_train_options *options;
+    struct gr_batches data, validation; /* validation closed: there is none */
+    struct gr_plan *plan, *validation_plan;
+    struct gr_metrics *metrics;
+    struct gr_standing standing;
+    const char *monitor;
+    bool higher_is_better;
+    int64_t epochs, steps_per_epoch;
+    int64_t max_steps;     /* 0: no bound */
+    double smoothed;       /* loss */
+    struct gr_eval_result epoch_means; /* of the training batches of this epoch */
+    double start, wait_start;          /* of this epoch */
+    int64_t epoch_images;
+    double run_start;
+    int64_t run_steps; /* done by this process */
+    double validation_seconds;
+    bool stopped;
+};
+
+/* ---- the run folder --------------------------------------------------------------------------------- */
+
+static bool path_in(const struct trainer *t, const char *name, char path[PATH_SIZE],
+                    struct gr_error *err)
+{
+    const int n = snprintf(path, PATH_SIZE, "%s/%s", t->options->out, name);
+    return (n > 0 && n < PATH_SIZE) ||
+           gr_fail(err, GR_ERR_USAGE, "the path of the run folder is too long");
+}
+
+/* mkdir -p */
+static bool make_folder(const char *folder, struct gr_error *err)
+{
+    char path[PATH_SIZE];
+    const int n = snprintf(path, sizeof path, "%s", folder);
+    if (n <= 0 || n >= PATH_SIZE)
+        return gr_fail(err, GR_ERR_USAGE, "the path of the run folder is empty or too long");
+    for (char *p = path + 1;; p++) {
+        if (*p && *p != '/')
+            continue;
+        const char end = *p;
+        *p = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make the run folder", path);
+        *p = end;
+        if (!end)
+            return true;
+    }
+}
+
+static bool save_text(const char *path, const char *text, struct gr_error *err)
+{
+    struct gr_replace replace = {0};
+    bool ok = gr_replace_open(&replace, path, err);
+    if (ok) {
+        fputs(text, replace.file); /* commit reports a failed write */
+        ok = gr_replace_commit(&replace, err);
+    }
+    gr_replace_release(&replace);
+    return ok;
+}
+
+static bool open_folder(struct trainer *t, struct gr_error *err)
+{
+    char path[PATH_SIZE];
+    struct stat known;
+    if (!make_folder(t->options->out, err) || !path_in(t, "latest.safetensors", path, err))
+        return false;
+    if (!t->options->resume && stat(path, &known) == 0)
+        return gr_fail(err, GR_ERR_USAGE,
+                       "%s already holds a run; --resume %s goes on with it, another --out starts "
+                       "afresh",
+                       t->options->out, t->options->out);
+    if (!path_in(t, "model.yaml", path, err) ||
+        !save_text(path, gr_model_resolved(t->model), err) ||
+        !path_in(t, "metrics.jsonl", path, err))
+        return false;
+    t->metrics = gr_metrics_open(path, t->options->resume != NULL, err);
+    return t->metrics != NULL;
+}
+
+static bool save(struct trainer *t, const char *name, struct gr_error *err)
+{
+    char path[PATH_SIZE];
+    return path_in(t, name, path, err) &&
+           gr_checkpoint_save(t->model, path, &t->standing, err);
+}
+
+/* ---- set-up ----------------------------------------------------------------------------------------- */
+
+/* What decides which checkpoint is best, and whether more of it is better. */
+static bool choose_monitor(struct trainer *t, struct gr_error *err)
+{
+    const struct gr_model_file *file = t->model->file;
+    t->monitor = file->monitor ? file->monitor : gr_schedule_monitor(&file->learning_rate);
+    if (!t->monitor)
+        t->monitor = file->n_metrics ? file->metrics[0] : "loss";
+    if (strcmp(t->monitor, "loss") == 0)
+        return true;
+    for (size_t i = 0; i < file->n_losses; i++)
+        if (strcmp(file->losses[i].name, t->monitor) == 0)
+            return true;
+    for (size_t i = 0; i < file->n_metrics; i++)
+        if (strcmp(file->metrics[i], t->monitor) == 0)
+            return t->higher_is_better = true;
+    return gr_fail(err, GR_ERR_MODEL, "%s: the monitored figure '%s' is neither a loss nor a metric",
+                   file->path, t->monitor);
+}
+
+static bool set_up(struct trainer *t, struct gr_error *err)
+{
+    const struct gr_train_options *o = t->options;
+    struct gr_model *model = t->model;
+    const int64_t batch = o->batch ? o->batch : gr_model_batch(model);
+    const struct gr_plan_options options = {.mode = GR_TRAIN,
+                                            .precision = o->precision,
+                                            .batch = batch,
+                                            .update = true,
+                                            .no_memory_plan = o->no_memory_plan};
+    if (!model->file->has_train)
+        return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
+    if (!choose_monitor(t, err) || !gr_batches_open(&t->data, model, "train", batch, true, err) ||
+        (gr_model_file_part(model->file, "val") &&
+         !gr_batches_open(&t->validation, model, "val", batch, false, err)))
+        return false;
+    if (o->weights && !gr_model_load_weights(model, o->weights, err))
+        return false;
+    t->epochs = o->epochs ? o->epochs : model->file->epochs;
+    t->max_steps = o->steps;
+    t->steps_per_epoch = gr_loader_batches(t->data.loader);
+    t->plan = gr_plan_new(model, &options, err);
+    if (!t->plan || (t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
+                                                   model, batch, o->precision, NULL, err))))
+        return false;
+    if (o->resume) { /* after the plan, which made the optimizer's states */
+        char path[PATH_SIZE];
+        const int n = snprintf(path, sizeof path, "%s/latest.safetensors", o->resume);
+        if (n >= PATH_SIZE || !gr_checkpoint_load(model, path, &t->standing, err))
+            return false;
+        gr_plan_set_step(t->plan, (uint64_t)t->standing.step);
+    }
+    return open_folder(t, err);
+}
+
+/* ---- figures ---------------------------------------------------------------------------------------- */
+
+static double seconds_left(const struct trainer *t, int64_t batch)
+{
+    if (!t->run_steps)
+        return -1;
+    const double each = (gr_seconds() - t->run_start - t->validation_seconds) / (double)t->run_steps;
+    int64_t left = (t->epochs - t->standing.epoch) * t->steps_per_epoch - batch;
+    if (t->max_steps && t->max_steps - t->standing.step < left)
+        left = t->max_steps - t->standing.step;
+    const int64_t done = t->standing.epoch + 1;
+    return each * (double)left +
+           t->validation_seconds / (double)done * (double)(t->epochs - t->standing.epoch);
+}
+
+static bool show(struct trainer *t, int64_t batch, double rate, bool last)
+{
+    if (!t->options->progress)
+        return true;
+    const double seconds = gr_seconds() - t->start;
+    struct gr_progress p = {
+        .stage = "train",
+        .epoch = t->standing.epoch + 1,
+        .epochs = t->epochs,
+        .step = batch,
+        .steps = t->steps_per_epoch,
+        .total_step = t->standing.step,
+        .loss = last ? t->epoch_means.loss : t->smoothed,
+        .n_metrics = t->epoch_means.n_metrics,
+        .learning_rate = rate,
+        .images_per_second = seconds > 0 ? (double)t->epoch_images / seconds : 0,
+        .wait_share = seconds > 0
+                          ? (gr_loader_wait_seconds(t->data.loader) - t->wait_start) / seconds
+                          : 0,
+        .seconds_left = seconds_left(t, batch),
+        .last = last};
+    memcpy(p.metrics, t->epoch_means.metrics, sizeof p.metrics);
+    return t->options->progress(t->options->progress_user, &p);
+}
+
+static bool record(struct trainer *t, const char *stage, const struct gr_eval_result *means,
+                   double rate, double seconds, struct gr_error *err)
+{
+    struct gr_metric pairs[GR_MAX_METRICS + 8] = {
+        {"epoch", (double)(t->standing.epoch + 1)},
+        {"step", (double)t->standing.step},
+        {"loss", means->loss}};
+    size_t n = 3;
+    for (int i = 0; i < means->n_metrics; i++)
+        pairs[n++] = means->metrics[i];
+    pairs[n++] = (struct gr_metric){"learning_rate", rate};
+    pairs[n++] = (struct gr_metric){"images_per_second",
+                                    seconds > 0 ? (double)means->images / seconds : 0};
+    pairs[n++] = (struct gr_metric){"seconds", seconds};
+    return gr_metrics_write(t->metrics, stage, pairs, n, err);
+}
+
+/* ---- a step ----------------------------------------------------------------------------------------- */
+
+/* Runs the same batch once more with every output checked, to say where the numbers broke. */
+static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
+{
+    const struct gr_plan_options options = {.mode = GR_TRAIN,
+                                            .batch = t->plan->options.batch,
+                                            .check_finite = true};
+    struct gr_error found = {0};
+    struct gr_plan *plan = gr_plan_new(t->model, &options, &found);
+    for (size_t i = 0; plan && i < gr_plan_input_count(plan); i++) {
+        const struct gr_tensor to = gr_plan_input(plan, i);
+        for (size_t k = 0; k < gr_plan_input_count(t->plan); k++) {
+            const struct gr_tensor from = gr_plan_input(t->plan, k);
+            if (strcmp(from.name, to.name) == 0)
+                memcpy(to.data, from.data,
+                       (size_t)gr_shape_count(&to.shape) * gr_dtype_size(to.dtype));
+        }
+    }
+    if (plan && gr_plan_run(plan, &found))
+        gr_fail(&found, GR_ERR_DIVERGED, "the loss was not finite, though its parts now are");
+    gr_plan_free(plan);
+    return gr_fail(err, GR_ERR_DIVERGED,
+                   "diverged in step %" PRId64 " at learning rate %g: %s; try a smaller rate",
+                   t->standing.step, rate, found.message);
+}
+
+static void accumulate(struct trainer *t, double loss, int64_t count)
+{
+    struct gr_metric now[GR_MAX_METRICS];
+    struct gr_eval_result *means = &t->epoch_means;
+    const double share = (double)count / (double)(means->images + count);
+    /* The smoothed loss remembers about the last fifty steps, fewer at the start. */
+    const double memory = t->run_steps < 50 ? (double)t->run_steps / (double)(t->run_steps + 1) : 0.98;
+    t->smoothed = memory * t->smoothed + (1 - memory) * loss;
+    means->images += count;
+    means->loss += share * (loss - means->loss);
+    means->n_metrics = gr_batches_metrics(t->plan, now);
+    for (int i = 0; i < means->n_metrics; i++) {
+        means->metrics[i].name = now[i].name;
+        means->metrics[i].value += share * (now[i].value - means->metrics[i].value);
+    }
+}
+
+static double rate_now(const struct trainer *t)
+{
+    return gr_schedule_rate(&t->model->file->learning_rate, &t->standing.schedule,
+                            t->standing.step, t->steps_per_epoch, t->epochs);
+}
+
+/* One epoch from standing.batch on; *rate is the last step's. */
+static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
+{
+    struct gr_batch batch;
+    t->epoch_means = (struct gr_eval_result){0};
+    t->epoch_images = 0;
+    t->start = gr_seconds();
+    t->wait_start = gr_loader_wait_seconds(t->data.loader);
+    if (!gr_loader_start(t->data.loader, t->standing.epoch, t->standing.batch, err))
+        return false;
+    for (;;) {
+        if (!gr_batches_next(&t->data, t->plan, &batch, err))
+            return false;
+        if (batch.count == 0)
+            return true;
+        *rate = rate_now(t);
+        gr_plan_set_learning_rate(t->plan, *rate);
+        if (!gr_plan_run(t->plan, err))
+            return false;
+        const double loss = gr_batches_loss(t->plan);
+        if (!isfinite(loss))
+            return diagnose(t, *rate, err);
+        accumulate(t, loss, batch.count);
+        t->epoch_images += batch.count;
+        t->standing.step++;
+        t->standing.batch = batch.index + 1;
+        t->run_steps++;
+        const bool last = t->standing.batch == t->steps_per_epoch;
+        if (!show(t, t->standing.batch, *rate, last) ||
+            (t->max_steps && t->standing.step >= t->max_steps && !last)) {
+            t->stopped = true;
+            return true;
+        }
+    }
+}
+
+/* ---- after an epoch ---------------------------------------------------------------------------------- */
+
+static double monitored(const struct trainer *t, const struct gr_eval_result *means)
+{
+    for (int i = 0; i < means->n_metrics; i++)
+        if (strcmp(means->metrics[i].name, t->monitor) == 0)
+            return means->metrics[i].value;
+    return means->loss;
+}
+
+static bool validate(struct trainer *t, struct gr_eval_result *means, double rate,
+                     struct gr_error *err)
+{
+    const struct gr_progress progress = {.stage = "val",
+                                         .epoch = t->standing.epoch + 1,
+                                         .epochs = t->epochs,
+                                         .total_step = t->standing.step,
+                                         .learning_rate = rate};
+    if (!gr_evaluate_part(&t->validation, t->validation_plan, &progress, t->options->progress,
+                          t->options->progress_user, NULL, NULL, means, &t->stopped, err))
+        return false;
+    t->validation_seconds += means->seconds;
+    return t->stopped || record(t, "val", means, rate, means->seconds, err);
+}
+
+/* Validates, tells the policy, moves on to the next epoch, saves. */
+static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
+{
+    struct gr_eval_result means = t->epoch_means;
+    if (!record(t, "train", &t->epoch_means, rate, gr_seconds() - t->start, err) ||
+        (t->validation.loader && !validate(t, &means, rate, err)))
+        return false;
+    if (t->stopped)
+        return true;
+    const double value = monitored(t, &means);
+    const bool best = isfinite(value) &&
+                      (!t->standing.has_best || (t->higher_is_better ? value > t->standing.best
+                                                                     : value < t->standing.best));
+    gr_schedule_observe(&t->model->file->learning_rate, &t->standing.schedule, value,
+                        t->higher_is_better);
+    t->standing.epoch++;
+    t->standing.batch = 0;
+    if (best) {
+        t->standing.best = value;
+        t->standing.has_best = true;
+        if (!save(t, "best.safetensors", err))
+            return false;
+    }
+    const bool last = t->standing.epoch >= t->epochs || t->standing.schedule.finished;
+    return (!last && t->standing.epoch % t->model->file->checkpoint_every != 0) ||
+           save(t, "latest.safetensors", err);
+}
+
+static bool train(struct trainer *t, struct gr_error *err)
+{
+    double rate = 0;
+    t->run_start = gr_seconds();
+    while (t->standing.epoch < t->epochs && !t->standing.schedule.finished && !t->stopped &&
+           !(t->max_steps && t->standing.step >= t->max_steps)) {
+        if (!run_epoch(t, &rate, err) || (!t->stopped && !end_epoch(t, rate, err)))
+            return false;
+    }
+    return !t->stopped || save(t, "latest.safetensors", err);
+}
+
+bool gr_train(struct gr_model *model, const struct gr_train_options *options,
+              struct gr_train_result *result, struct gr_error *err)
+{
+    struct trainer t = {.model = model, .options = options};
+    bool ok = set_up(&t, err) && train(&t, err);
+    ok = gr_metrics_close(t.metrics, ok ? err : NULL) && ok;
+    *result = (struct gr_train_result){.epochs = t.standing.epoch,
+                                       .steps = t.standing.step,
+                                       .best = t.standing.has_best ? t.standing.best : (double)NAN,
+                                       .monitor = t.monitor,
+                                       .interrupted = t.stopped && !(t.max_steps && t.standing.step >=
+                                                                                        t.max_steps)};
+    gr_plan_free(t.plan);
+    gr_plan_free(t.validation_plan);
+    gr_batches_close(&t.data);
+    gr_batches_close(&t.validation);
+    return ok;
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Install what is needed, build, and run every test: tests/run.sh [--sanitize] [--compiler CC]
+#
+#   --sanitize      the same under the address and undefined-behaviour sanitizers
+#   --compiler CC   with this compiler instead of the default
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=release compiler=() suffix=
+while [[ $# -gt 0 ]]; do
+    case $1 in
+    --sanitize) preset=dev ;;
+    --compiler) compiler=(-DCMAKE_C_COMPILER="$2") suffix=-$2 && shift ;;
+    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    *) echo "tests/run.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+tools/packages.sh libcmocka-dev graphviz
+
+# The layout of the code, where the version of clang-format that defines it is at hand.
+if command -v clang-format >/dev/null && clang-format --version | grep -q 'version 14\.'; then
+    find runtime ops tools tests -name '*.[ch]' -print0 |
+        xargs -0 clang-format --dry-run --Werror
+    echo "format: ok"
+else
+    echo "format: not checked (needs clang-format 14)"
+fi
+
+[[ $preset = dev ]] && build=build-dev$suffix || build=build$suffix
+cmake --preset "$preset" -B "$build" -DGR_WERROR=ON "${compiler[@]}" >/dev/null
+cmake --build "$build"
+
+# Waiting threads sleep, so that tests beside each other do not spin against each other. The leaks
+# that remain are one-off allocations of the OpenMP runtime and the like.
+export OMP_WAIT_POLICY=passive
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+ctest --test-dir "$build" --output-on-failure -j "$(nproc)" | tee "$log" || status=$?
+total=$(sed -n 's/.*tests passed, [0-9]* tests failed out of \([0-9]*\)/\1/p' "$log")
+failed=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of.*/\1/p' "$log")
+echo "$((${total:-0} - ${failed:-0})) passed, ${failed:-0} failed"
+exit "$status"

@@ -1,0 +1,145 @@
+/*
+ * conv and linear against their definitions: groups, dilation, asymmetric pads, odd channel counts.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/naive.h"
+#include "support/op_check.h"
+
+static void conv(const struct gr_check_view *view, double *dst)
+{
+    struct gr_naive_window window = {.N = view->shape[0].dim[0],
+                                     .C = view->shape[0].dim[1],
+                                     .H = view->shape[0].dim[2],
+                                     .W = view->shape[0].dim[3],
+                                     .O = view->shape[1].dim[0],
+                                     .groups = (int64_t)gr_check_attr(view->check, "groups", 0, 1)};
+    for (int i = 0; i < 4; i++)
+        window.pad[i] = (int64_t)gr_check_attr(view->check, "pad", i, 0);
+    for (int i = 0; i < 2; i++) {
+        window.kernel[i] = (int64_t)gr_check_attr(view->check, "kernel", i, 1);
+        window.stride[i] = (int64_t)gr_check_attr(view->check, "stride", i, 1);
+        window.dilation[i] = (int64_t)gr_check_attr(view->check, "dilation", i, 1);
+    }
+    assert_int_equal(gr_naive_size(&window, 0), view->dst.dim[2]);
+    assert_int_equal(gr_naive_size(&window, 1), view->dst.dim[3]);
+    gr_naive_conv(&window, view->in[0], view->in[1], view->n_in > 2 ? view->in[2] : NULL, dst);
+}
+
+/* A convolution drawn at random; the source is as large as the filter needs, or a little larger. */
+static struct gr_op_check random_conv(uint64_t seed)
+{
+    static const int64_t channels[] = {1, 3, 5, 6, 8, 16, 17};
+    const int64_t groups = gr_check_int(seed, 0, 0, 2) ? 1 : gr_check_int(seed, 1, 2, 3);
+    const int64_t I = channels[gr_check_int(seed, 2, 0, 6)], kh = gr_check_int(seed, 3, 1, 5);
+    const int64_t O = channels[gr_check_int(seed, 4, 0, 6)], kw = gr_check_int(seed, 5, 1, 4);
+    const int64_t dh = gr_check_int(seed, 6, 0, 2) ? 1 : 2,
+                  dw = gr_check_int(seed, 7, 0, 2) ? 1 : 3;
+    const int64_t H = dh * (kh - 1) + gr_check_int(seed, 8, 1, 7);
+    const int64_t W = dw * (kw - 1) + gr_check_int(seed, 9, 1, 6);
+    struct gr_op_check check = {
+        .op = "conv",
+        .attrs = {{"out_channels", 1, {(double)(O * groups)}},
+                  {"kernel", 2, {(double)kh, (double)kw}},
+                  {"stride",
+                   2,
+                   {(double)gr_check_int(seed, 10, 1, 3), (double)gr_check_int(seed, 11, 1, 2)}},
+                  {"dilation", 2, {(double)dh, (double)dw}},
+                  {"groups", 1, {(double)groups}},
+                  {"bias", 1, {(double)gr_check_int(seed, 12, 0, 1)}},
+                  {"pad", 4, {0}}},
+        .inputs = {{.shape = {4, {gr_check_int(seed, 13, 1, 3), I * groups, H, W}}}},
+        .n_inputs = 1,
+        .forward = conv,
+        .seed = seed,
+    };
+    const int64_t reach[] = {kh - 1, kw - 1, kh - 1, kw - 1};
+    for (int i = 0; i < 4; i++)
+        check.attrs[6].value[i] =
+            (double)(gr_check_int(seed, 20, 0, 1) ? gr_check_int(seed, 21 + i, 0, reach[i]) : 0);
+    return check;
+}
+
+static void conv_of_any_shape_is_its_definition_and_so_is_its_gradient(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        const struct gr_op_check check = random_conv(seed);
+        gr_op_check_run(&check);
+    }
+}
+
+static void conv_behind_conv_keeps_its_layout_and_its_values(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {3, 16, 17, 32, 48};
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        const struct gr_op_check check = {
+            .op = "conv",
+            .attrs = {{"out_channels", 1, {24}}, {"kernel", 1, {3}}, {"pad", 1, {1}}},
+            .inputs = {{.shape = {4, {2, channels[seed - 1], 6, 5}}}},
+            .n_inputs = 1,
+            .behind_conv = true,
+            .forward = conv,
+            .seed = seed,
+        };
+        gr_op_check_run(&check);
+    }
+}
+
+static void first_convolution_of_alexnet_in_small(void **state)
+{
+    (void)state;
+    const struct gr_op_check check = {
+        .op = "conv",
+        .attrs = {{"out_channels", 1, {96}},
+                  {"kernel", 1, {11}},
+                  {"stride", 1, {4}},
+                  {"pad", 4, {0, 0, 3, 3}}},
+        .inputs = {{.shape = {4, {1, 3, 24, 24}}}},
+        .n_inputs = 1,
+        .forward = conv,
+        .seed = 7,
+    };
+    gr_op_check_run(&check);
+}
+
+static void linear(const struct gr_check_view *view, double *dst)
+{
+    const int64_t N = view->shape[0].dim[0];
+    gr_naive_linear(N, gr_shape_count(&view->shape[0]) / N, view->dst.dim[1], view->in[0],
+                    view->in[1], view->n_in > 2 ? view->in[2] : NULL, dst);
+}
+
+static void linear_of_any_shape_is_its_definition_and_so_is_its_gradient(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 24; seed++) {
+        const struct gr_op_check check = {
+            .op = "linear",
+            .attrs = {{"out_features", 1, {(double)gr_check_int(seed, 0, 1, 70)}},
+                      {"bias", 1, {(double)gr_check_int(seed, 1, 0, 1)}}},
+            .inputs = {{.shape = {2, {gr_check_int(seed, 2, 1, 9), gr_check_int(seed, 3, 1, 90)}}}},
+            .n_inputs = 1,
+            .forward = linear,
+            .seed = seed,
+        };
+        gr_op_check_run(&check);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conv_of_any_shape_is_its_definition_and_so_is_its_gradient),
+        cmocka_unit_test(conv_behind_conv_keeps_its_layout_and_its_values),
+        cmocka_unit_test(first_convolution_of_alexnet_in_small),
+        cmocka_unit_test(linear_of_any_shape_is_its_definition_and_so_is_its_gradient),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,191 @@
+/*
+ * batch_norm against its definition, in training and in inference, plain and blocked, and what it
+ * keeps of the batches it has seen.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "batch_norm_loops.h"
+#include "support/naive.h"
+#include "support/op_check.h"
+#include "support/small_graph.h"
+
+static void batch_norm(const struct gr_check_view *view, double *dst)
+{
+    const struct gr_shape *s = &view->shape[0];
+    const bool affine = view->n_in == 5;
+    const int64_t N = s->dim[0], C = s->dim[1], HW = gr_shape_count(s) / N / C;
+    double batch_mean[64], batch_variance[64];
+    const double *mean = view->in[affine ? 3 : 1], *variance = view->in[affine ? 4 : 2];
+    assert_true(C <= 64);
+    if (view->check->training) {
+        gr_naive_moments(N, C, HW, view->in[0], batch_mean, batch_variance);
+        mean = batch_mean;
+        variance = batch_variance;
+    }
+    gr_naive_batch_norm(N, C, HW, gr_check_attr(view->check, "eps", 0, 1e-5), view->in[0], mean,
+                        variance, affine ? view->in[1] : NULL, affine ? view->in[2] : NULL, dst);
+}
+
+static struct gr_op_check random_norm(uint64_t seed, bool training)
+{
+    return (struct gr_op_check){
+        .op = "batch_norm",
+        .attrs = {{"eps", 1, {gr_check_int(seed, 0, 0, 1) ? 1e-5 : 0.1}},
+                  {"affine", 1, {(double)gr_check_int(seed, 1, 0, 2)}}},
+        .inputs = {{.shape = {gr_check_int(seed, 2, 0, 2) ? 4 : 2,
+                              {gr_check_int(seed, 3, 3, 7), gr_check_int(seed, 4, 1, 40),
+                               gr_check_int(seed, 5, 1, 7), gr_check_int(seed, 6, 1, 7)}}}},
+        .n_inputs = 1,
+        .training = training,
+        .forward = batch_norm,
+        .seed = seed,
+    };
+}
+
+static void batch_norm_in_training_is_its_definition_and_so_is_its_gradient(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        const struct gr_op_check check = random_norm(seed, true);
+        gr_op_check_run(&check);
+    }
+}
+
+static void batch_norm_in_inference_is_its_definition_and_so_is_its_gradient(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        const struct gr_op_check check = random_norm(seed, false);
+        gr_op_check_run(&check);
+    }
+}
+
+static void batch_norm_behind_a_convolution_is_its_definition(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {3, 8, 16, 17, 24, 32, 48};
+    for (uint64_t seed = 1; seed <= 28; seed++) {
+        struct gr_op_check check = random_norm(seed, seed % 2);
+        check.inputs[0].shape.rank = 4;
+        check.inputs[0].shape.dim[1] = channels[seed % 7];
+        check.behind_conv = true;
+        check.gradient_tolerance = 5e-4;
+        gr_op_check_run(&check);
+    }
+}
+
+static void a_large_mean_does_not_spoil_the_variance(void **state)
+{
+    (void)state;
+    enum { N = 4, HW = 100 };
+    float src[N * HW], scratch[2 * N], mean, variance;
+    const struct gr_shape shape = {4, {N, 1, 10, 10}};
+    const struct gr_norm_form form = gr_norm_form_of(&shape, 1);
+    for (int i = 0; i < N * HW; i++)
+        src[i] = i % 2 ? 4096.5f : 4095.5f;
+    gr_norm_moments(&form, src, scratch, &mean, &variance);
+    assert_true(fabsf(mean - 4096) <= 0);
+    assert_true(fabsf(variance - 0.25f) < 1e-6f);
+}
+
+static void lanes_past_the_last_channel_are_written_as_zero(void **state)
+{
+    (void)state;
+    enum { C = 5, HW = 3, LANES = 8 };
+    const struct gr_shape shape = {4, {1, C, 1, HW}};
+    const struct gr_norm_form form = gr_norm_form_of(&shape, LANES);
+    float x[HW * LANES] = {0}, y[HW * LANES], mean[LANES] = {0}, scale[LANES] = {0},
+                 bias[LANES] = {0};
+    for (int c = 0; c < C; c++)
+        mean[c] = scale[c] = bias[c] = 1;
+    for (int i = 0; i < HW * LANES; i++)
+        y[i] = NAN;
+    gr_norm_apply(&form, x, y, &(struct gr_norm_affine){mean, scale, bias});
+    for (int i = 0; i < HW; i++)
+        for (int l = 0; l < LANES; l++)
+            assert_true(fabsf(y[i * LANES + l] - 0) <= 0);
+    for (int c = 0; c < C; c++)
+        bias[c] = 3;
+    gr_norm_apply(&form, x, y, &(struct gr_norm_affine){mean, scale, bias});
+    for (int i = 0; i < HW; i++)
+        for (int l = 0; l < LANES; l++)
+            assert_true(fabsf(y[i * LANES + l] - (l < C ? 2 : 0)) <= 0);
+}
+
+static void running_statistics_move_towards_each_batch(void **state)
+{
+    (void)state;
+    enum { N = 3, C = 4, HW = 6, COUNT = N * C * HW };
+    struct gr_small small;
+    float x[COUNT], fixed[COUNT], got[C];
+    double want_mean[C] = {0}, want_variance[C], wide[COUNT], mean[C], variance[C];
+    gr_small_init(&small, true, 2, GR_KERNELS_AUTO);
+    struct gr_value *src = gr_small_input(&small, "x", (struct gr_shape){4, {N, C, 2, 3}});
+    const struct gr_check_attr attrs[] = {{"momentum", 1, {0.25}}, {0}};
+    struct gr_node *norm = gr_small_node(&small, "batch_norm", "bn", attrs, src, NULL);
+    struct gr_value *loss = gr_small_loss(&small, norm->outputs[0]);
+    gr_small_differentiate(&small, loss, NULL);
+    struct gr_value *const running_mean = norm->inputs[3], *const running_var = norm->inputs[4];
+    gr_small_compile(&small, &loss, 1, true);
+    gr_small_draw(fixed, COUNT, 1);
+    gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), fixed);
+    for (int c = 0; c < C; c++)
+        want_variance[c] = 1;
+    for (uint64_t step = 0; step < 3; step++) {
+        gr_small_draw(x, COUNT, 10 + step);
+        for (int i = 0; i < COUNT; i++)
+            wide[i] = (double)x[i];
+        gr_naive_moments(N, C, HW, wide, mean, variance);
+        for (int c = 0; c < C; c++) {
+            want_mean[c] = 0.75 * want_mean[c] + 0.25 * mean[c];
+            want_variance[c] = 0.75 * want_variance[c] + 0.25 * variance[c] * 18 / 17;
+        }
+        gr_small_feed(&small, src, x);
+        gr_small_run(&small, 1, step);
+    }
+    gr_small_get(&small, running_mean, got);
+    for (int c = 0; c < C; c++)
+        assert_true(fabs((double)got[c] - want_mean[c]) < 1e-6);
+    gr_small_get(&small, running_var, got);
+    for (int c = 0; c < C; c++)
+        assert_true(fabs((double)got[c] - want_variance[c]) < 1e-6);
+    gr_small_release(&small);
+}
+
+static void one_value_a_channel_cannot_be_trained_on(void **state)
+{
+    (void)state;
+    struct gr_graph *graph = gr_graph_new(gr_standard_ops(), true);
+    struct gr_error err = {0};
+    const struct gr_shape shape = {2, {1, 8}};
+    struct gr_value *x = gr_graph_add_value(graph, "x", GR_VALUE_INPUT, GR_F32, &shape, &err);
+    const struct gr_node_spec spec = {.name = "bn",
+                                      .op = gr_registry_find(gr_standard_ops(), "batch_norm"),
+                                      .inputs = &x,
+                                      .n_inputs = 1};
+    assert_null(gr_graph_add_node(graph, &spec, &err));
+    assert_string_equal(err.message, "bn (batch_norm): input 'x' is 1×8: training needs more than "
+                                     "one value for each channel");
+    gr_graph_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batch_norm_in_training_is_its_definition_and_so_is_its_gradient),
+        cmocka_unit_test(batch_norm_in_inference_is_its_definition_and_so_is_its_gradient),
+        cmocka_unit_test(batch_norm_behind_a_convolution_is_its_definition),
+        cmocka_unit_test(a_large_mean_does_not_spoil_the_variance),
+        cmocka_unit_test(lanes_past_the_last_channel_are_written_as_zero),
+        cmocka_unit_test(running_statistics_move_towards_each_batch),
+        cmocka_unit_test(one_value_a_channel_cannot_be_trained_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

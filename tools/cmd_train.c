@@ -1,0 +1,136 @@
+/*
+ * graph-runner train: trains a model on its data.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "progress.h"
+#include "session.h"
+#include "terminal.h"
+
+static const char default_folder[] = "runs/";
+
+static void tell_result(const struct gr_session *session, const struct gr_train_result *result,
+                        const char *out)
+{
+    printf("%s: %" PRId64 " epoch%s, %" PRId64 " steps", gr_model_name(session->model),
+           result->epochs, result->epochs == 1 ? "" : "s", result->steps);
+    if (result->monitor && isfinite(result->best))
+        printf(", best %s %.4f", result->monitor, result->best);
+    printf("; kept in %s\n", out);
+}
+
+static int train_in(const struct gr_session *session, const char *out)
+{
+    const struct gr_settings *settings = session->settings;
+    struct gr_display display = {.quiet = settings->quiet, .epoch_lines = true};
+    struct gr_train_result result = {0};
+    struct gr_error err = {0};
+    const struct gr_train_options options = {
+        .out = out,
+        .resume = settings->resume,
+        .epochs = settings->epochs,
+        .steps = settings->steps,
+        .batch = settings->batch,
+        .precision = (enum gr_precision)settings->precision,
+        .no_memory_plan = settings->no_memory_plan,
+        .max_corrupt = settings->max_corrupt ? settings->max_corrupt : -1,
+        .progress = gr_display_progress,
+        .progress_user = &display,
+    };
+    gr_interrupt_watch();
+    const bool ok = gr_train(session->model, &options, &result, &err);
+    gr_display_end(&display);
+    if (!ok)
+        return gr_tool_error(&err);
+    tell_result(session, &result, out);
+    if (!result.interrupted)
+        return GR_OK;
+    /* The run folder's model has the overrides in it. */
+    gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
+                 "graph-runner train %s%s --resume %s",
+                 result.steps, settings->sets.count ? out : settings->operands.items[0],
+                 settings->sets.count ? "/model.yaml" : "", out);
+    return 128 + gr_interrupt_signal();
+}
+
+/* In the run folder asked for, that of the run to resume, or runs/NAME. */
+static int train(const struct gr_session *session)
+{
+    const struct gr_settings *settings = session->settings;
+    if (settings->out || settings->resume)
+        return train_in(session, settings->out ? settings->out : settings->resume);
+    const char *name = gr_model_name(session->model);
+    char *folder = malloc(sizeof default_folder + strlen(name));
+    if (!folder)
+        return gr_tool_no_memory();
+    const int status = train_in(session, strcat(strcpy(folder, default_folder), name));
+    free(folder);
+    return status;
+}
+
+static int run(const struct gr_settings *settings)
+{
+    return gr_session_run(settings, train);
+}
+
+static const struct gr_option options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(out),
+     .value = "DIR",
+     .doc = "the run folder (default: runs/NAME)"},
+    {.name = "resume",
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(resume),
+     .value = "DIR",
+     .doc = "go on with the run in this folder"},
+    GR_WEIGHTS_OPTION(false),
+    {.name = "epochs",
+     .type = GR_OPTION_INT,
+     .offset = GR_FIELD(epochs),
+     .value = "N",
+     .min = 1,
+     .max = 1e9,
+     .doc = "passes over the training data (default: the model's)"},
+    {.name = "steps",
+     .type = GR_OPTION_INT,
+     .offset = GR_FIELD(steps),
+     .value = "N",
+     .min = 1,
+     .max = 1e15,
+     .doc = "stop after so many training steps in all"},
+    GR_MAX_CORRUPT_OPTION,
+    GR_NO_MEMORY_PLAN_OPTION,
+    {.name = NULL},
+};
+
+static const struct gr_example examples[] = {
+    {"graph-runner train models/lenet.yaml --epochs 3 --out runs/first",
+     "three epochs, kept in runs/first"},
+    {"graph-runner train models/lenet.yaml --resume runs/first --epochs 6",
+     "three more, exactly as if they had been asked for at once"},
+    {.line = NULL},
+};
+
+const struct gr_command gr_command_train = {
+    .name = "train",
+    .summary = "train a model on its data",
+    .operands = "MODEL",
+    .min_operands = 1,
+    .max_operands = 1,
+    .description =
+        "Trains the model on the part 'train' of its data, and after each epoch validates it on "
+        "the part 'val'.\n\n"
+        "The run folder receives model.yaml (the model as trained), metrics.jsonl (one JSON object "
+        "for each stage of each epoch) and the checkpoints latest.safetensors and "
+        "best.safetensors. Ctrl-C saves and stops; --resume goes on from there.",
+    .options = options,
+    .examples = examples,
+    .run = run,
+};

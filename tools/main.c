@@ -1,0 +1,60 @@
+/*
+ * graph-runner: finds the command, reads its options, runs it. The exit codes are those of enum
+ * gr_status, and 128 plus the signal when one ended the work.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "terminal.h"
+
+static int run_command(const struct gr_command *command, char **arguments, size_t count)
+{
+    struct gr_settings settings = {.command = command};
+    int status = GR_ERR_USAGE;
+    if (!gr_options_parse(&settings, arguments, count))
+        goto out;
+    gr_tool_log_level(settings.quiet     ? GR_LOG_WARNING
+                      : settings.verbose ? GR_LOG_DEBUG
+                                         : GR_LOG_INFO);
+    if (settings.help) {
+        gr_help_print(stdout, command);
+        status = GR_OK;
+    } else {
+        status = command->run(&settings);
+    }
+out:
+    gr_settings_release(&settings);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    if (argc < 2) {
+        gr_help_print(stderr, NULL);
+        return GR_ERR_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("graph-runner %s\n", GR_VERSION);
+        return GR_OK;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        gr_help_print(stdout, NULL);
+        return GR_OK;
+    }
+    const struct gr_command *command = gr_command_find(argv[1]);
+    return command ? run_command(command, argv + 2, (size_t)argc - 2) : GR_ERR_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    setlocale(LC_CTYPE, "C.UTF-8"); /* for the width of texts only */
+    const int status = run(argc, argv);
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return gr_tool_fail(GR_ERR_RUNTIME, "cannot write to standard output: %s",
+                            strerror(errno ? errno : EIO));
+    return status;
+}

@@ -1,0 +1,127 @@
+/*
+ * Opening a model and feeding a plan; see session.h.
+ */
+#include "session.h"
+
+#include <stdlib.h>
+
+#include "terminal.h"
+
+int gr_session_open(struct gr_session *session, const struct gr_settings *settings,
+                    const char *path)
+{
+    struct gr_error err = {0};
+    const struct gr_context_options context = {.threads = (int)settings->threads,
+                                               .kernels = (enum gr_kernels)settings->kernels,
+                                               .log = gr_tool_log};
+    const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
+                                           .n_sets = settings->sets.count,
+                                           .seed = (uint64_t)settings->seed,
+                                           .data_dir = settings->data};
+    session->settings = settings;
+    session->context = gr_context_new(gr_standard_ops(), &context, &err);
+    if (session->context)
+        session->model = gr_model_load(session->context, path, &model, &err);
+    if (!session->model)
+        return gr_tool_error(&err);
+    if (settings->weights && !gr_model_load_weights(session->model, settings->weights, &err))
+        return gr_tool_error(&err);
+    return GR_OK;
+}
+
+void gr_session_close(struct gr_session *session)
+{
+    gr_model_free(session->model);
+    gr_context_free(session->context);
+    *session = (struct gr_session){0};
+}
+
+int gr_session_run(const struct gr_settings *settings,
+                   int (*work)(const struct gr_session *session))
+{
+    struct gr_session session = {0};
+    int status = gr_session_open(&session, settings, settings->operands.items[0]);
+    if (status == GR_OK)
+        status = work(&session);
+    gr_session_close(&session);
+    return status;
+}
+
+int64_t gr_session_batch(const struct gr_session *session)
+{
+    return session->settings->batch ? session->settings->batch : gr_model_batch(session->model);
+}
+
+struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan_options options,
+                                struct gr_error *err)
+{
+    options.precision = (enum gr_precision)session->settings->precision;
+    options.no_memory_plan = session->settings->no_memory_plan;
+    if (!options.batch)
+        options.batch = gr_session_batch(session);
+    return gr_plan_new(session->model, &options, err);
+}
+
+/* ---- random inputs
+ * ---------------------------------------------------------------------------------- */
+
+/* splitmix64: what is fed needs to look random, no more. */
+static uint64_t draw(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static bool no_memory(struct gr_error *err)
+{
+    *err = (struct gr_error){GR_ERR_RUNTIME, "out of memory while making up inputs"};
+    return false;
+}
+
+static bool feed_numbers(struct gr_plan *plan, const struct gr_tensor *input, uint64_t *state,
+                         struct gr_error *err)
+{
+    const size_t count = (size_t)gr_shape_count(&input->shape);
+    const float width = 3.4641016f; /* of a uniform distribution with unit variance */
+    float *data = malloc(count * sizeof *data);
+    if (!data)
+        return no_memory(err);
+    for (size_t i = 0; i < count; i++)
+        data[i] = ((float)(draw(state) >> 40) / 16777216.0f - 0.5f) * width;
+    const bool ok = gr_plan_feed(plan, input->name, data, count * sizeof *data, err);
+    free(data);
+    return ok;
+}
+
+static bool feed_integers(struct gr_plan *plan, const struct gr_tensor *input, int64_t bound,
+                          uint64_t *state, struct gr_error *err)
+{
+    const size_t count = (size_t)gr_shape_count(&input->shape);
+    int32_t *data = calloc(count, sizeof *data);
+    if (!data)
+        return no_memory(err);
+    for (size_t i = 0; i < count && bound > 0; i++)
+        data[i] = (int32_t)(draw(state) % (uint64_t)bound);
+    const bool ok = gr_plan_feed(plan, input->name, data, count * sizeof *data, err);
+    free(data);
+    return ok;
+}
+
+bool gr_session_feed(const struct gr_session *session, struct gr_plan *plan, struct gr_error *err)
+{
+    uint64_t state = (uint64_t)session->settings->seed + 1;
+    int64_t classes = gr_model_classes(session->model);
+    bool ok = true;
+    for (size_t i = 0; ok && i < gr_plan_input_count(plan); i++) {
+        const struct gr_tensor input = gr_plan_input(plan, i);
+        if (input.dtype == GR_F32) {
+            ok = feed_numbers(plan, &input, &state, err);
+        } else if (input.dtype == GR_S32) {
+            ok = feed_integers(plan, &input, classes, &state, err);
+            classes = 0;
+        }
+    }
+    return ok;
+}

@@ -1,0 +1,42 @@
+/*
+ * What the command line asked for: one struct for all commands, filled through the option tables
+ * (options.h). A command reads the fields of the options that it lists.
+ */
+#ifndef GR_TOOLS_SETTINGS_H
+#define GR_TOOLS_SETTINGS_H
+
+#include "graphrunner.h"
+
+/* A list of texts; owned by the settings. */
+struct gr_words {
+    char **items;
+    size_t count;
+};
+
+struct gr_settings {
+    const struct gr_command *command;
+    struct gr_words operands;
+
+    /* Common to all commands that read a model. */
+    struct gr_words sets;
+    const char *data;
+    int64_t batch, threads, seed; /* 0: not said */
+    int precision, kernels;       /* enum gr_precision, enum gr_kernels */
+    bool quiet, verbose;
+
+    /* Of single commands. Texts are borrowed from argv; NULL: not said. */
+    const char *out, *resume, *weights, *save_weights;
+    const char *part, *csv, *inputs, *outputs;
+    struct gr_words fetch;
+    int mode; /* enum gr_mode */
+    int64_t epochs, steps, warmup, top, max_corrupt;
+    double learning_rate, tolerance;
+    bool json, nodes, no_memory_plan, no_fusion, help;
+};
+
+void gr_settings_release(struct gr_settings *settings);
+
+/* Adds a copy of the first length bytes; false: out of memory. */
+bool gr_words_add(struct gr_words *words, const char *text, size_t length);
+
+#endif
