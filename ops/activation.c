@@ -157,10 +157,9 @@ static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
     struct gr_desc md = {0};
     dnnl_primitive_desc_t pd;
     bool ok = gr_desc_in(&md, value, laid(planning->src[0]), err) &&
-              gr_onednn_ok(gr_onednn_eltwise(&pd, planning->backend->engine,
-                                             dnnl_forward_training, row->forward, gr_desc_get(&md),
-                                             gr_desc_get(&md), alpha_of(planning->node), 0,
-                                             planning->backend->attr),
+              gr_onednn_ok(gr_onednn_eltwise(&pd, planning->backend->engine, dnnl_forward_training,
+                                             row->forward, gr_desc_get(&md), gr_desc_get(&md),
+                                             alpha_of(planning->node), 0, planning->backend->attr),
                            planning->node, err);
     gr_desc_release(&md);
     static const struct gr_onednn_arg args[] = {{DNNL_ARG_SRC, 0}, {DNNL_ARG_DST, GR_DST(0)}};
@@ -168,7 +167,8 @@ static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
     return ok && gr_onednn_kernel(planning, pd, args, 2, err);
 }
 
-/* ---- backward ------------------------------------------------------------------------------------ */
+/* ---- backward
+ * ------------------------------------------------------------------------------------ */
 
 static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *node,
                          const struct gr_buffers *buffers, const struct gr_run *run,
@@ -202,10 +202,9 @@ static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
                                              gr_desc_get(&md), gr_desc_get(&md), alpha, 0,
                                              planning->backend->attr),
                            planning->node, err) &&
-              gr_onednn_ok(gr_onednn_eltwise_backward(&pd, engine, row->backward,
-                                                      gr_desc_get(&md), gr_desc_get(&md),
-                                                      gr_desc_get(&md), alpha, 0, hint,
-                                                      planning->backend->attr),
+              gr_onednn_ok(gr_onednn_eltwise_backward(&pd, engine, row->backward, gr_desc_get(&md),
+                                                      gr_desc_get(&md), gr_desc_get(&md), alpha, 0,
+                                                      hint, planning->backend->attr),
                            planning->node, err);
     gr_desc_release(&md);
     if (hint)
@@ -223,7 +222,8 @@ const struct gr_op gr_op_activation_backward = {
     .plan = backward_plan,
 };
 
-/* ---- fusing --------------------------------------------------------------------------------------- */
+/* ---- fusing
+ * --------------------------------------------------------------------------------------- */
 
 struct gr_activation gr_activation_of(const struct gr_node *node)
 {
@@ -240,7 +240,8 @@ void gr_activation_apply(const struct gr_activation *activation, float *dst, int
         dst[i] = activation->function(dst[i], activation->alpha);
 }
 
-/* ---- the table ------------------------------------------------------------------------------------ */
+/* ---- the table
+ * ------------------------------------------------------------------------------------ */
 
 static const struct gr_attr leaky_attrs[] = {
     {"alpha", GR_ATTR_FLOAT, offsetof(struct activation_attrs, alpha), .def = 0.01, .min = 0,

@@ -62,7 +62,8 @@ static bool conv_infer(struct gr_node *node, struct gr_error *err)
                             "%" PRId64 " channels of '%s' are not divisible by groups %" PRId64, c,
                             src->name, a->groups);
     if (a->out_channels % a->groups)
-        return gr_node_fail(node, err, "out_channels %" PRId64 " is not divisible by groups %" PRId64,
+        return gr_node_fail(node, err,
+                            "out_channels %" PRId64 " is not divisible by groups %" PRId64,
                             a->out_channels, a->groups);
     struct gr_shape dst = {4, {src->shape.dim[0], a->out_channels}};
     for (int d = 0; d < 2; d++) {
@@ -81,9 +82,9 @@ static bool conv_infer(struct gr_node *node, struct gr_error *err)
 static bool weight_shape(const struct gr_node *node, struct gr_shape *shape)
 {
     const struct gr_conv_attrs *a = node->attrs;
-    *shape = (struct gr_shape){4,
-                               {a->out_channels, node->inputs[0]->shape.dim[1] / a->groups,
-                                a->kernel[0], a->kernel[1]}};
+    *shape = (struct gr_shape){
+        4,
+        {a->out_channels, node->inputs[0]->shape.dim[1] / a->groups, a->kernel[0], a->kernel[1]}};
     return true;
 }
 
@@ -95,9 +96,15 @@ static bool bias_shape(const struct gr_node *node, struct gr_shape *shape)
 }
 
 static const struct gr_param_rule conv_params[] = {
-    {.name = "weight", .doc = "[out_channels, C / groups, kernel h, kernel w]",
-     .shape = weight_shape, .init = "xavier", .decay_mult = 1},
-    {.name = "bias", .doc = "[out_channels]", .shape = bias_shape, .init = "constant",
+    {.name = "weight",
+     .doc = "[out_channels, C / groups, kernel h, kernel w]",
+     .shape = weight_shape,
+     .init = "xavier",
+     .decay_mult = 1},
+    {.name = "bias",
+     .doc = "[out_channels]",
+     .shape = bias_shape,
+     .init = "constant",
      .decay_mult = 1},
     {0}};
 

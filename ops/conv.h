@@ -22,8 +22,9 @@ struct gr_conv_sizes {
 struct gr_conv_sizes gr_conv_sizes(const struct gr_node *node);
 
 /*
- * Kernels: forward (inputs src, weight, bias?), data (inputs dy, weight; output dx), weights (inputs dy,
- * src; outputs dw, db?). oneDNN's leave planning->kernel->run NULL where it has only reference loops.
+ * Kernels: forward (inputs src, weight, bias?), data (inputs dy, weight; output dx), weights
+ * (inputs dy, src; outputs dw, db?). oneDNN's leave planning->kernel->run NULL where it has only
+ * reference loops.
  */
 bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_onednn_data(struct gr_planning *planning, struct gr_error *err);

@@ -1,6 +1,6 @@
 /*
- * Convolution as a matrix product over OpenBLAS (im2col): an image's patches become the columns of a
- * matrix [C/G·KH·KW, OH·OW], one group at a time. Independent of oneDNN, and its check.
+ * Convolution as a matrix product over OpenBLAS (im2col): an image's patches become the columns of
+ * a matrix [C/G·KH·KW, OH·OW], one group at a time. Independent of oneDNN, and its check.
  */
 #include <cblas.h>
 #include <string.h>
@@ -49,11 +49,11 @@ static void columns_to_image(const struct patches *p, const float *columns, floa
         for (int64_t tap = 0; tap < s->kh * s->kw; tap++) {
             const float *in = columns + (c * s->kh * s->kw + tap) * s->oh * s->ow;
             for (int64_t oh = 0; oh < s->oh; oh++) {
-                const int64_t h = source(oh, tap / s->kw, p->a->stride[0], p->a->dilation[0],
-                                         p->a->pad[0]);
+                const int64_t h =
+                    source(oh, tap / s->kw, p->a->stride[0], p->a->dilation[0], p->a->pad[0]);
                 for (int64_t ow = 0; ow < s->ow; ow++) {
-                    const int64_t w = source(ow, tap % s->kw, p->a->stride[1], p->a->dilation[1],
-                                             p->a->pad[1]);
+                    const int64_t w =
+                        source(ow, tap % s->kw, p->a->stride[1], p->a->dilation[1], p->a->pad[1]);
                     if (h >= 0 && h < s->h && w >= 0 && w < s->w)
                         image[(c * s->h + h) * s->w + w] += in[oh * s->ow + ow];
                 }

@@ -3,8 +3,9 @@
  *
  *     dst = src · s^-beta,   s = k + alpha / size · Σ src²   over `size` adjacent channels,
  *
- * the window clipped at the first and last channel. An own kernel, since oneDNN's leaves a workspace
- * of twice the tensor: the backward recomputes s from src, which is cheaper than to read it back.
+ * the window clipped at the first and last channel. An own kernel, since oneDNN's leaves a
+ * workspace of twice the tensor: the backward recomputes s from src, which is cheaper than to read
+ * it back.
  *
  * A position's channels are gathered into a row on the stack of the thread (they lie in blocks of
  * 16 or 8 in the blocked layouts, singly in the plain one), and all arithmetic is along the row.
@@ -20,7 +21,8 @@
 #include "onednn.h"
 #include "ops.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+    !defined(__SANITIZE_ADDRESS__)
 #define VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define VECTOR_CLONES
@@ -63,12 +65,13 @@ static bool lrn_grad(struct gr_node *node, struct gr_grad *grad, struct gr_error
     return gr_grad_emit(grad, &lrn_backward, inputs, 2, (const int[]){0}, 1, err) != NULL;
 }
 
-/* ---- kernels --------------------------------------------------------------------------------------- */
+/* ---- kernels
+ * --------------------------------------------------------------------------------------- */
 
 struct lrn_state {
-    int64_t n, c, area; /* area: positions an image; c: padded to a multiple of block */
-    int64_t block;      /* channels that lie together */
-    int64_t radius, row; /* row: floats of a row with its margins */
+    int64_t n, c, area;   /* area: positions an image; c: padded to a multiple of block */
+    int64_t block;        /* channels that lie together */
+    int64_t radius, row;  /* row: floats of a row with its margins */
     float scale, beta, k; /* scale: alpha / size */
 };
 
@@ -161,7 +164,8 @@ static void forward_rows(const struct lrn_state *s, const float *src, float *dst
 }
 
 /*
- * dx_i = dy_i s_i^-beta - 2 alpha beta / size · x_i · Σ_j dy_j x_j s_j^(-beta - 1), j in i's window.
+ * dx_i = dy_i s_i^-beta - 2 alpha beta / size · x_i · Σ_j dy_j x_j s_j^(-beta - 1), j in i's
+ * window.
  */
 VECTOR_CLONES
 static void backward_rows(const struct lrn_state *s, const float *dy, const float *src, float *dx,
@@ -252,14 +256,13 @@ static bool plan(struct gr_planning *planning, int data_input, struct gr_error *
     for (int i = 0; i < node->n_inputs; i++)
         planning->src[i] = layout;
     planning->dst[0] = layout;
-    *planning->kernel =
-        (struct gr_kernel){.impl = block > 1 ? "rows:blocked" : "rows:plain",
-                           .scratch_bytes = (size_t)(planning->backend->threads * ROWS * s->row) *
-                                            sizeof(float),
-                           .in_place = 1,
-                           .state = s,
-                           .run = lrn_run,
-                           .free_state = free};
+    *planning->kernel = (struct gr_kernel){
+        .impl = block > 1 ? "rows:blocked" : "rows:plain",
+        .scratch_bytes = (size_t)(planning->backend->threads * ROWS * s->row) * sizeof(float),
+        .in_place = 1,
+        .state = s,
+        .run = lrn_run,
+        .free_state = free};
     return true;
 }
 

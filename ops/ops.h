@@ -39,7 +39,7 @@ extern const struct gr_op gr_op_sum;         /* registry->sum */
 extern const struct gr_op gr_op_fill;        /* registry->fill */
 extern const struct gr_op gr_op_reduce_like; /* the gradient of a broadcast operand (broadcast.c) */
 
-extern const struct gr_op gr_op_reorder;     /* registry->reorder */
+extern const struct gr_op gr_op_reorder; /* registry->reorder */
 extern const struct gr_op gr_op_activation_backward;
 
 #endif

@@ -20,14 +20,31 @@ struct pool_attrs {
 
 #define ATTR(NAME) offsetof(struct pool_attrs, NAME)
 #define WINDOW_ATTRS                                                                               \
-    {"kernel", GR_ATTR_SIZE2, ATTR(kernel), .required = true, .min = 1, .max = 1 << 16,            \
+    {"kernel",                                                                                     \
+     GR_ATTR_SIZE2,                                                                                \
+     ATTR(kernel),                                                                                 \
+     .required = true,                                                                             \
+     .min = 1,                                                                                     \
+     .max = 1 << 16,                                                                               \
      .doc = "size of the window, or [height, width]"},                                             \
-        {"stride", GR_ATTR_SIZE2, ATTR(stride), .def = 0, .min = 0, .max = 1 << 16,                \
+        {"stride",                                                                                 \
+         GR_ATTR_SIZE2,                                                                            \
+         ATTR(stride),                                                                             \
+         .def = 0,                                                                                 \
+         .min = 0,                                                                                 \
+         .max = 1 << 16,                                                                           \
          .doc = "step of the window, or [vertical, horizontal]; 0: the window's size"},            \
-        {"pad", GR_ATTR_PAD4, ATTR(pad), .def = 0, .min = 0, .max = 1 << 16,                       \
+        {"pad",                                                                                    \
+         GR_ATTR_PAD4,                                                                             \
+         ATTR(pad),                                                                                \
+         .def = 0,                                                                                 \
+         .min = 0,                                                                                 \
+         .max = 1 << 16,                                                                           \
          .doc = "padding, or [height, width], or [top, left, bottom, right]"},                     \
-        {"ceil_mode", GR_ATTR_BOOL, ATTR(ceil_mode), .def = 0,                                     \
-         .doc = "round the output size up instead of down"}
+    {                                                                                              \
+        "ceil_mode", GR_ATTR_BOOL, ATTR(ceil_mode),                                                \
+            .def = 0, .doc = "round the output size up instead of down"                            \
+    }
 
 static const struct gr_attr max_attrs[] = {WINDOW_ATTRS, {0}};
 static const struct gr_attr avg_attrs[] = {
@@ -36,13 +53,14 @@ static const struct gr_attr avg_attrs[] = {
      .doc = "divide by the window's size even where it covers padding"},
     {0}};
 
-/* ---- geometry ------------------------------------------------------------------------------------- */
+/* ---- geometry
+ * ------------------------------------------------------------------------------------- */
 
 struct window {
     int64_t kernel[2], stride[2], pad[2]; /* pad: top, left */
-    int64_t end[2];                       /* padded size: input and both pads, without ceil's extra */
-    int64_t extra[2];                     /* bottom, right pad as oneDNN needs it */
-    bool count_include_pad, overhangs;    /* overhangs: a window reaches over the padded end */
+    int64_t end[2];                    /* padded size: input and both pads, without ceil's extra */
+    int64_t extra[2];                  /* bottom, right pad as oneDNN needs it */
+    bool count_include_pad, overhangs; /* overhangs: a window reaches over the padded end */
 };
 
 static bool is_global(const struct gr_node *node)
@@ -113,7 +131,8 @@ static bool pool_grad(struct gr_node *node, struct gr_grad *grad, struct gr_erro
                         err) != NULL;
 }
 
-/* ---- oneDNN --------------------------------------------------------------------------------------- */
+/* ---- oneDNN
+ * --------------------------------------------------------------------------------------- */
 
 static dnnl_alg_kind_t algorithm_of(const struct gr_node *forward, const struct window *w)
 {
@@ -130,10 +149,9 @@ static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *ba
                       kernel = {w->kernel[0], w->kernel[1]}, pad_l = {w->pad[0], w->pad[1]},
                       pad_r = {w->extra[0], w->extra[1]};
     const bool keeps = is_max(forward) && forward->n_outputs > 1;
-    return gr_onednn_pool(pd, backend->engine,
-                          keeps ? dnnl_forward_training : dnnl_forward_inference,
-                          algorithm_of(forward, w), src, dst, stride, kernel, dense, pad_l, pad_r,
-                          backend->attr);
+    return gr_onednn_pool(
+        pd, backend->engine, keeps ? dnnl_forward_training : dnnl_forward_inference,
+        algorithm_of(forward, w), src, dst, stride, kernel, dense, pad_l, pad_r, backend->attr);
 }
 
 static dnnl_status_t backward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
@@ -174,8 +192,8 @@ static bool onednn_plan(struct gr_planning *planning, const struct gr_node *forw
     gr_desc_release(&src);
     gr_desc_release(&dst);
     /* Forward and backward must agree on who does it, since they share the workspace. */
-    const bool fast = ok && status == dnnl_success && !gr_onednn_is_ref(pd) &&
-                      !(hint && gr_onednn_is_ref(hint));
+    const bool fast =
+        ok && status == dnnl_success && !gr_onednn_is_ref(pd) && !(hint && gr_onednn_is_ref(hint));
     if (hint)
         dnnl_primitive_desc_destroy(hint);
     if (fast) {
@@ -189,7 +207,8 @@ static bool onednn_plan(struct gr_planning *planning, const struct gr_node *forw
                   gr_onednn_ok(status, planning->node, err));
 }
 
-/* ---- plain loops ----------------------------------------------------------------------------------- */
+/* ---- plain loops
+ * ----------------------------------------------------------------------------------- */
 
 struct pool_state {
     struct window window;

@@ -19,15 +19,14 @@ static struct gr_backend *backend_new(int threads, enum gr_kernels kernels, stru
     backend->threads = threads;
     omp_set_num_threads(threads);
     openblas_set_num_threads(threads);
-    const bool ok =
-        gr_onednn_ok(dnnl_engine_create(&backend->engine, dnnl_cpu, 0), NULL, err) &&
-        gr_onednn_ok(
-            dnnl_stream_create(&backend->stream, backend->engine, dnnl_stream_default_flags), NULL,
-            err) &&
-        gr_onednn_ok(dnnl_primitive_attr_create(&backend->attr), NULL, err) &&
-        gr_onednn_ok(
-            dnnl_primitive_attr_set_scratchpad_mode(backend->attr, dnnl_scratchpad_mode_user), NULL,
-            err);
+    const bool ok = gr_onednn_ok(dnnl_engine_create(&backend->engine, dnnl_cpu, 0), NULL, err) &&
+                    gr_onednn_ok(dnnl_stream_create(&backend->stream, backend->engine,
+                                                    dnnl_stream_default_flags),
+                                 NULL, err) &&
+                    gr_onednn_ok(dnnl_primitive_attr_create(&backend->attr), NULL, err) &&
+                    gr_onednn_ok(dnnl_primitive_attr_set_scratchpad_mode(backend->attr,
+                                                                         dnnl_scratchpad_mode_user),
+                                 NULL, err);
     if (ok)
         return backend;
     gr_standard_ops()->backend_free(backend);

@@ -43,7 +43,8 @@ struct gr_error {
 
 enum gr_log_level { GR_LOG_ERROR, GR_LOG_WARNING, GR_LOG_INFO, GR_LOG_DEBUG };
 
-/* Receives complete lines without a newline; the diagnostics of a model file arrive here, each whole. */
+/* Receives complete lines without a newline; the diagnostics of a model file arrive here, each
+ * whole. */
 typedef void gr_log_fn(void *user, enum gr_log_level level, const char *text);
 
 /* ---- tensors --------------------------------------------------------------------------------- */
@@ -66,7 +67,8 @@ struct gr_tensor {
     void *data;
 };
 
-/* ---- context: ops, threads, log --------------------------------------------------------------- */
+/* ---- context: ops, threads, log ---------------------------------------------------------------
+ */
 
 struct gr_registry; /* a set of ops */
 struct gr_context;
@@ -100,7 +102,8 @@ struct gr_model_options {
     const char *const *sets; /* "train.batch=64", applied in turn over the file's keys */
     size_t n_sets;
     uint64_t seed; /* of initial weights, dropout, shuffling and augmentation */
-    const char *data_dir; /* overrides where relative data paths start; NULL: the model file's folder */
+    const char
+        *data_dir; /* overrides where relative data paths start; NULL: the model file's folder */
 };
 
 /*
@@ -135,21 +138,22 @@ bool gr_model_get_parameter(struct gr_model *model, const char *name, float *dat
 bool gr_model_set_parameter(struct gr_model *model, const char *name, const float *data,
                             size_t count, struct gr_error *err);
 
-/* ---- plans: a model compiled for a batch, a mode and targets ---------------------------------- */
+/* ---- plans: a model compiled for a batch, a mode and targets ----------------------------------
+ */
 
 enum gr_mode { GR_INFER, GR_TRAIN };
 enum gr_precision { GR_PRECISION_F32, GR_PRECISION_BF16 };
 
 struct gr_plan_options {
-    enum gr_mode mode;           /* TRAIN: dropout and batch statistics are on */
+    enum gr_mode mode; /* TRAIN: dropout and batch statistics are on */
     enum gr_precision precision;
-    int64_t batch;               /* 0: gr_model_batch */
-    const char *const *targets;  /* values to fetch; "grad:NAME" is a gradient. None: the model's */
-    size_t n_targets;            /*   outputs (infer), or loss and metrics (train) */
-    bool update;                 /* emit parameter updates: a run is then a training step */
-    bool no_memory_plan;         /* every value gets memory of its own */
-    bool check_finite;           /* run fails, naming the first node that makes NaN or infinity */
-    bool reference;              /* no fusion */
+    int64_t batch;              /* 0: gr_model_batch */
+    const char *const *targets; /* values to fetch; "grad:NAME" is a gradient. None: the model's */
+    size_t n_targets;           /*   outputs (infer), or loss and metrics (train) */
+    bool update;                /* emit parameter updates: a run is then a training step */
+    bool no_memory_plan;        /* every value gets memory of its own */
+    bool check_finite;          /* run fails, naming the first node that makes NaN or infinity */
+    bool reference;             /* no fusion */
 };
 
 struct gr_plan;
@@ -182,7 +186,8 @@ void gr_plan_set_learning_rate(struct gr_plan *plan, double learning_rate);
 uint64_t gr_plan_step(const struct gr_plan *plan);
 void gr_plan_set_step(struct gr_plan *plan, uint64_t step);
 
-/* ---- looking into a plan ---------------------------------------------------------------------- */
+/* ---- looking into a plan ----------------------------------------------------------------------
+ */
 
 struct gr_memory_report {
     size_t parameters;    /* bytes of weights and statistics */
@@ -198,13 +203,13 @@ struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
 /* A node of a plan in execution order. */
 struct gr_node_info {
     const char *name, *op, *phase, *impl, *attributes;
-    const char *layout;       /* of the first output */
-    struct gr_shape shape;    /* of the first output */
-    int64_t parameters;       /* elements */
-    double macs;              /* multiply-accumulates a batch */
+    const char *layout;    /* of the first output */
+    struct gr_shape shape; /* of the first output */
+    int64_t parameters;    /* elements */
+    double macs;           /* multiply-accumulates a batch */
     size_t output_bytes, scratch_bytes;
-    double seconds;           /* total so far, if profiling */
-    int64_t offset;           /* of the first output in the arena, or -1 */
+    double seconds; /* total so far, if profiling */
+    int64_t offset; /* of the first output in the arena, or -1 */
 };
 
 size_t gr_plan_node_count(const struct gr_plan *plan);
@@ -216,7 +221,8 @@ void gr_plan_profile(struct gr_plan *plan, bool on);
 /* The compiled graph as Graphviz text; free it with free(). NULL when memory runs out. */
 char *gr_plan_dot(const struct gr_plan *plan, struct gr_error *err);
 
-/* ---- training, evaluation, prediction ---------------------------------------------------------- */
+/* ---- training, evaluation, prediction ----------------------------------------------------------
+ */
 
 struct gr_metric {
     const char *name;
@@ -226,33 +232,34 @@ struct gr_metric {
 enum { GR_MAX_METRICS = 8 };
 
 struct gr_progress {
-    const char *stage;      /* "train" or "val" */
-    int64_t epoch, epochs;  /* counting from 1; epochs 0: unknown */
-    int64_t step, steps;    /* of this stage in this epoch */
-    int64_t total_step;     /* training steps since the start */
-    double loss;            /* smoothed over the last steps (train), mean so far (val) */
+    const char *stage;     /* "train" or "val" */
+    int64_t epoch, epochs; /* counting from 1; epochs 0: unknown */
+    int64_t step, steps;   /* of this stage in this epoch */
+    int64_t total_step;    /* training steps since the start */
+    double loss;           /* smoothed over the last steps (train), mean so far (val) */
     struct gr_metric metrics[GR_MAX_METRICS];
     int n_metrics;
     double learning_rate;
     double images_per_second;
-    double wait_share;      /* of the time, waiting for data */
-    double seconds_left;    /* to the end of the stage's whole work; negative: unknown */
-    bool last;              /* this stage of this epoch is over; figures are its result */
-    bool best;              /* with last, of the stage that is monitored: the best epoch so far */
+    double wait_share;   /* of the time, waiting for data */
+    double seconds_left; /* to the end of the stage's whole work; negative: unknown */
+    bool last;           /* this stage of this epoch is over; figures are its result */
+    bool best;           /* with last, of the stage that is monitored: the best epoch so far */
 };
 
 /* Returning false asks to stop after the step: the state is saved, err stays clear. */
 typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 
 struct gr_train_options {
-    const char *out;     /* run folder: metrics.jsonl, model.yaml, latest and best checkpoints */
-    const char *resume;  /* run folder to go on from, or NULL */
-    const char *weights; /* to start from, or NULL */
+    const char *out;       /* run folder: metrics.jsonl, model.yaml, latest and best checkpoints */
+    const char *resume;    /* run folder to go on from, or NULL */
+    const char *weights;   /* to start from, or NULL */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
-    int64_t batch;       /* 0: as the model says */
+    int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
     bool no_memory_plan;
-    int64_t max_corrupt; /* unreadable images before it fails; 0: as is usual (100), negative: none */
+    int64_t
+        max_corrupt; /* unreadable images before it fails; 0: as is usual (100), negative: none */
     gr_progress_fn *progress;
     void *progress_user;
 };
@@ -271,7 +278,7 @@ struct gr_eval_options {
     const char *part; /* of the data section; NULL: "test" if there, else "val" */
     int64_t batch;
     enum gr_precision precision;
-    const char *csv; /* per image: path, label, predicted, probability, loss; NULL: none */
+    const char *csv;     /* per image: path, label, predicted, probability, loss; NULL: none */
     int64_t max_corrupt; /* as in gr_train_options */
     gr_progress_fn *progress;
     void *progress_user;
@@ -300,12 +307,28 @@ struct gr_prediction {
 bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
                 struct gr_prediction *predictions, struct gr_error *err);
 
-/* ---- checks and documentation ------------------------------------------------------------------ */
+/* A sample of the data section and what the model makes of it. */
+struct gr_sample {
+    char name[256]; /* its file, or FILE[INDEX] */
+    int64_t label;
+    const char *label_name; /* or NULL */
+};
+
+/*
+ * Classifies `count` samples of a part of the data section (NULL: "test" if there, else "val") from
+ * `first` on, as gr_predict does files. An unreadable sample is an error that names it.
+ */
+bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count, int top,
+                     struct gr_sample *samples, struct gr_prediction *predictions,
+                     struct gr_error *err);
+
+/* ---- checks and documentation ------------------------------------------------------------------
+ */
 
 struct gr_gradcheck_row {
-    const char *name;       /* of a parameter */
+    const char *name; /* of a parameter */
     double numeric, symbolic;
-    double error;           /* |numeric - symbolic| relative to the larger */
+    double error; /* |numeric - symbolic| relative to the larger */
     bool ok;
 };
 
@@ -320,7 +343,8 @@ bool gr_gradcheck(struct gr_model *model, int64_t batch, double tolerance,
 /* Documentation of one kind by name ("conv", "sgd", "idx"), or of all when name is NULL; free(). */
 char *gr_document(const struct gr_registry *ops, const char *name, struct gr_error *err);
 
-/* ---- tensors in files --------------------------------------------------------------------------- */
+/* ---- tensors in files ---------------------------------------------------------------------------
+ */
 
 /* A safetensors file read whole; tensors borrow from it. */
 struct gr_tensor_file;
@@ -332,11 +356,13 @@ const struct gr_tensor *gr_tensor_file_get(const struct gr_tensor_file *file, si
 const struct gr_tensor *gr_tensor_file_find(const struct gr_tensor_file *file, const char *name);
 const char *gr_tensor_file_metadata(const struct gr_tensor_file *file, const char *key);
 
-/* Written to a temporary file, synced and renamed. metadata: n_metadata key, value pairs. "-" works. */
+/* Written to a temporary file, synced and renamed. metadata: n_metadata key, value pairs. "-"
+ * works. */
 bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
                           const char *const *metadata, size_t n_metadata, struct gr_error *err);
 
-/* ---- small services ------------------------------------------------------------------------------ */
+/* ---- small services
+ * ------------------------------------------------------------------------------ */
 
 enum { GR_SHAPE_TEXT = 128 };
 

@@ -1,9 +1,9 @@
 /*
- * The graph-runner tool from outside: exit codes, what goes to which stream, and a small model
- * trained, evaluated, asked and looked into.
+ * The graph-runner tool from outside: its pages, wrong command lines, and the commands that look
+ * into a model.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* posix_openpt, nanosleep */
+#define _GNU_SOURCE /* setenv, strdup */
 #endif
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,147 +12,17 @@
 
 #include <cmocka.h>
 
-#include <fcntl.h>
-#include <jansson.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "graphrunner.h"
-#include "support/command.h"
 #include "support/folder.h"
-#include "support/make_jpeg.h"
-
-static const char model_text[] =
-    "format: 1\n"
-    "name: tiny\n"
-    "inputs:\n"
-    "  image: {shape: [3, 8, 8]}\n"
-    "  label: {classes: 4}\n"
-    "class_names: [ash, birch, cedar, dogwood]\n"
-    "nodes:\n"
-    "  - {name: conv1, op: conv, inputs: image, out_channels: 8, kernel: 3}\n"
-    "  - {name: relu1, op: relu}\n"
-    "  - {name: fc, op: linear, out_features: 4}\n"
-    "  - {name: prob, op: softmax}\n"
-    "  - {name: loss, op: softmax_cross_entropy, inputs: [fc, label]}\n"
-    "  - {name: top1, op: accuracy, inputs: [fc, label]}\n"
-    "train:\n"
-    "  loss: loss\n"
-    "  metrics: [top1]\n"
-    "  batch: 8\n"
-    "  epochs: 3\n"
-    "  optimizer: {sgd: {momentum: 0.9}}\n"
-    "  learning_rate: 0.05\n"
-    "data:\n"
-    "  train: {synthetic: {count: 64}, transform: [{scale: {factor: 0.004}}]}\n"
-    "  val: {synthetic: {count: 61, seed: 1}, transform: [{scale: {factor: 0.004}}]}\n";
+#include "support/tool.h"
 
 /* conv1: 8 filters [3, 3, 3] and biases; fc: [4, 8 × 6 × 6] and biases. */
 enum { PARAMETERS = 8 * 27 + 8 + 4 * 288 + 4, MACS = 8 * 27 * 36 + 4 * 288 };
-
-/* Paths in the test's folder that several tests use. */
-static char model[GR_FOLDER_PATH], run_folder[GR_FOLDER_PATH], best[GR_FOLDER_PATH],
-    inputs[GR_FOLDER_PATH], outputs[GR_FOLDER_PATH];
-
-static void save(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static int set_up(void **state)
-{
-    if (gr_folder_set_up(state) != 0)
-        return -1;
-    gr_folder_file("tiny.yaml", model);
-    gr_folder_file("run", run_folder);
-    gr_folder_file("run/best.safetensors", best);
-    gr_folder_file("in.safetensors", inputs);
-    gr_folder_file("out.safetensors", outputs);
-    save(model, model_text);
-    return 0;
-}
-
-enum { MOST_ARGUMENTS = 30 };
-
-/* The command line "graph-runner ARGUMENT...", the arguments ended by NULL. */
-static void fill(const char *words[MOST_ARGUMENTS + 2], va_list args)
-{
-    size_t count = 0;
-    words[count++] = GR_BINARY_DIR "/graph-runner";
-    do
-        words[count] = va_arg(args, const char *);
-    while (words[count] && ++count <= MOST_ARGUMENTS);
-    words[count] = NULL;
-}
-
-static struct gr_outcome tool(int placeholder, ...)
-{
-    const char *words[MOST_ARGUMENTS + 2];
-    va_list args;
-    va_start(args, placeholder);
-    fill(words, args);
-    va_end(args);
-    return gr_command_end(gr_command_start(words, NULL));
-}
-
-static pid_t start_tool(const struct gr_command_streams *streams, ...)
-{
-    const char *words[MOST_ARGUMENTS + 2];
-    va_list args;
-    va_start(args, streams);
-    fill(words, args);
-    va_end(args);
-    return gr_command_start(words, streams);
-}
-
-/* Runs the tool with the arguments, which must end with this status. */
-#define TOOL(expected, ...) expect(tool(0, __VA_ARGS__, NULL), expected)
-
-static struct gr_outcome expect(struct gr_outcome outcome, int status)
-{
-    if (outcome.status != status)
-        fail_msg("exit code %d, not %d; output:\n%s%s", outcome.status, status, outcome.out,
-                 outcome.err);
-    return outcome;
-}
-
-static void contains(const char *text, const char *part)
-{
-    if (!strstr(text, part))
-        fail_msg("there is no '%s' in:\n%s", part, text);
-}
-
-static void lacks(const char *text, const char *part)
-{
-    if (strstr(text, part))
-        fail_msg("there is '%s' in:\n%s", part, text);
-}
-
-static json_t *parse(const char *text)
-{
-    json_error_t error;
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!json)
-        fail_msg("not JSON: %s in:\n%s", error.text, text);
-    return json;
-}
-
-static double number(const json_t *object, const char *key)
-{
-    const json_t *value = json_object_get(object, key);
-    if (!json_is_number(value))
-        fail_msg("'%s' is no number", key);
-    return json_number_value(value);
-}
 
 /* ---- pages and usage ---- */
 
@@ -163,23 +33,23 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 static void without_a_command_the_list_goes_to_standard_error(void **state)
 {
     (void)state;
-    struct gr_outcome outcome = expect(tool(0, (const char *)NULL), 2);
+    struct gr_outcome outcome = gr_tool_run(2, NULL);
     assert_string_equal(outcome.out, "");
-    contains(outcome.err, "Usage: graph-runner COMMAND");
+    gr_tool_contains(outcome.err, "Usage: graph-runner COMMAND");
     gr_outcome_release(&outcome);
 }
 
 static void help_lists_every_command(void **state)
 {
     (void)state;
-    struct gr_outcome outcome = TOOL(0, "--help");
+    struct gr_outcome outcome = gr_tool_run(0, "--help", NULL);
     assert_string_equal(outcome.err, "");
     for (size_t i = 0; i < COMMANDS; i++) {
         char row[64];
         snprintf(row, sizeof row, "\n  %s ", commands[i]);
-        contains(outcome.out, row);
+        gr_tool_contains(outcome.out, row);
     }
-    contains(outcome.out, "Exit codes:");
+    gr_tool_contains(outcome.out, "Exit codes:");
     gr_outcome_release(&outcome);
 }
 
@@ -189,10 +59,10 @@ static void every_command_has_a_page_of_its_own(void **state)
     for (size_t i = 0; i < COMMANDS; i++) {
         char usage[64];
         snprintf(usage, sizeof usage, "Usage: graph-runner %s", commands[i]);
-        struct gr_outcome page = TOOL(0, commands[i], "--help");
-        struct gr_outcome same = TOOL(0, "help", commands[i]);
-        contains(page.out, usage);
-        contains(page.out, "Exit codes:");
+        struct gr_outcome page = gr_tool_run(0, commands[i], "--help", NULL);
+        struct gr_outcome same = gr_tool_run(0, "help", commands[i], NULL);
+        gr_tool_contains(page.out, usage);
+        gr_tool_contains(page.out, "Exit codes:");
         assert_string_equal(page.out, same.out);
         assert_string_equal(page.err, "");
         gr_outcome_release(&page);
@@ -200,19 +70,22 @@ static void every_command_has_a_page_of_its_own(void **state)
     }
 }
 
-static void a_page_fits_eighty_columns(void **state)
+static void every_page_fits_eighty_columns(void **state)
 {
     (void)state;
-    struct gr_outcome page = TOOL(0, "bench", "--help");
-    for (const char *line = page.out; *line; line += strcspn(line, "\n"), line += *line == '\n')
-        assert_true(strcspn(line, "\n") <= 80);
-    gr_outcome_release(&page);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        struct gr_outcome page = gr_tool_run(0, "help", commands[i], NULL);
+        for (const char *at = page.out; *at; at += strcspn(at, "\n"), at += *at == '\n')
+            if (strcspn(at, "\n") > 80)
+                fail_msg("%s: %.*s", commands[i], (int)strcspn(at, "\n"), at);
+        gr_outcome_release(&page);
+    }
 }
 
 static void the_version_is_printed(void **state)
 {
     (void)state;
-    struct gr_outcome outcome = TOOL(0, "--version");
+    struct gr_outcome outcome = gr_tool_run(0, "--version", NULL);
     assert_string_equal(outcome.out, "graph-runner " GR_VERSION "\n");
     gr_outcome_release(&outcome);
 }
@@ -226,7 +99,8 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
         {{"trian"}, "unknown command 'trian'; did you mean 'train'?"},
         {{"--verison"}, "unknown option '--verison'"},
         {{"help", "evla"}, "unknown command 'evla'; did you mean 'eval'?"},
-        {{"train", "m", "--epoch", "3"}, "train: unknown option '--epoch'; did you mean '--epochs'?"},
+        {{"train", "m", "--epoch", "3"},
+         "train: unknown option '--epoch'; did you mean '--epochs'?"},
         {{"train", "m", "--o=d"}, "train: unknown option '--o'"},
         {{"train", "m", "-x"}, "train: unknown option '-x'"},
         {{"bench", "m", "--batch", "12x"}, "bench: --batch: '12x' is not an integer"},
@@ -253,10 +127,10 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const char *const *a = rows[i].arguments;
-        struct gr_outcome outcome = TOOL(2, a[0], a[1], a[2], a[3], a[4]);
+        struct gr_outcome outcome = gr_tool_run(2, a[0], a[1], a[2], a[3], a[4], NULL);
         assert_string_equal(outcome.out, "");
         assert_memory_equal(outcome.err, "graph-runner: ", 14);
-        contains(outcome.err, rows[i].message);
+        gr_tool_contains(outcome.err, rows[i].message);
         gr_outcome_release(&outcome);
     }
 }
@@ -264,17 +138,231 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
 static void two_dashes_end_the_options(void **state)
 {
     (void)state;
-    struct gr_outcome outcome = TOOL(2, "check", "--quiet", "--", "--verbose");
-    lacks(outcome.err, "option");
-    contains(outcome.err, "--verbose");
+    struct gr_outcome outcome = gr_tool_run(3, "check", "--quiet", "--", "--verbose", NULL);
+    gr_tool_lacks(outcome.err, "option");
+    gr_tool_contains(outcome.err, "--verbose");
     gr_outcome_release(&outcome);
 }
 
 static void a_full_disk_is_an_error(void **state)
 {
     (void)state;
-    const struct gr_command_streams streams = {.out = "/dev/full"};
-    struct gr_outcome outcome = expect(gr_command_end(start_tool(&streams, "--help", NULL)), 5);
-    contains(outcome.err, "graph-runner: cannot write to standard output: No space left");
+    const struct gr_tool_streams streams = {.out = "/dev/full"};
+    struct gr_outcome outcome = gr_tool_end(5, gr_tool_start(&streams, "--help", NULL));
+    gr_tool_contains(outcome.err, "graph-runner: cannot write to standard output: No space left");
     gr_outcome_release(&outcome);
+}
+
+/* ---- looking into a model ---- */
+
+static void check_counts_nodes_and_parameters(void **state)
+{
+    (void)state;
+    char expected[GR_FOLDER_PATH + 64];
+    struct gr_outcome outcome = gr_tool_run(0, "check", gr_tool_model(), NULL);
+    snprintf(expected, sizeof expected, "%s: ok (6 nodes, 1,380 parameters)\n", gr_tool_model());
+    assert_string_equal(outcome.out, expected);
+    assert_string_equal(outcome.err, "");
+    gr_outcome_release(&outcome);
+}
+
+static void check_reports_each_mistake_and_goes_on_with_the_next_file(void **state)
+{
+    (void)state;
+    char bad[GR_FOLDER_PATH], place[GR_FOLDER_PATH + 64];
+    gr_tool_save(gr_folder_file("bad.yaml", bad),
+                 "format: 1\nname: bad\n"
+                 "inputs: {image: {shape: [3, 8, 8]}}\n"
+                 "nodes:\n"
+                 "  - {name: a, op: relo, inputs: image}\n"
+                 "  - {name: b, op: conv, inputs: image, kernel: 3}\n");
+    struct gr_outcome outcome = gr_tool_run(3, "check", bad, gr_tool_model(), NULL);
+    snprintf(place, sizeof place, "%s:5:19: error: ", bad);
+    assert_memory_equal(outcome.err, place, strlen(place));
+    gr_tool_contains(outcome.err, "did you mean 'relu'?");
+    gr_tool_contains(outcome.err, "bad.yaml:6:");
+    gr_tool_contains(outcome.err, "graph-runner: ");
+    gr_tool_contains(outcome.err, ": 2 errors");
+    gr_tool_contains(outcome.out, "tiny.yaml: ok");
+    gr_outcome_release(&outcome);
+}
+
+static void summary_adds_up_parameters_and_work(void **state)
+{
+    (void)state;
+    struct gr_outcome table = gr_tool_run(0, "summary", gr_tool_model(), NULL);
+    gr_tool_contains(table.out, "1×8×6×6");
+    gr_tool_contains(table.out, "out_channels 8, kernel 3");
+    gr_tool_contains(table.out, "1,380");
+    gr_outcome_release(&table);
+    struct gr_outcome outcome =
+        gr_tool_run(0, "summary", gr_tool_model(), "--batch", "4", "--json", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_true(gr_tool_number(json, "parameters") == PARAMETERS);
+    assert_true(gr_tool_number(json, "macs_per_image") == MACS);
+    assert_true(gr_tool_number(json, "macs") == 4 * MACS);
+    const json_t *conv = json_array_get(json_object_get(json, "nodes"), 0);
+    assert_string_equal(json_string_value(json_object_get(conv, "name")), "conv1");
+    assert_true(gr_tool_number(conv, "parameters") == 8 * 27 + 8);
+    assert_int_equal(json_integer_value(json_array_get(json_object_get(conv, "shape"), 0)), 4);
+    json_decref(json);
+    gr_outcome_release(&outcome);
+}
+
+static void set_overrides_a_key(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome = gr_tool_run(0, "check", "--set", "nodes.conv1.out_channels=4",
+                                            "--set=nodes.fc.bias=false", gr_tool_model(), NULL);
+    gr_tool_contains(outcome.out, "688 parameters"); /* 4 × 27 + 4 + 4 × 144 */
+    gr_outcome_release(&outcome);
+}
+
+static void plan_lies_between_the_lower_bound_and_no_reuse(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome =
+        gr_tool_run(0, "plan", gr_tool_model(), "--mode", "train", "--json", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    const double planned = gr_tool_number(json, "planned_bytes");
+    assert_true(gr_tool_number(json, "lower_bound_bytes") <= planned);
+    assert_true(planned < gr_tool_number(json, "without_reuse_bytes"));
+    assert_true(gr_tool_number(json, "parameters_bytes") >= PARAMETERS * sizeof(float));
+    assert_true(gr_tool_number(json, "resident_bytes") > 0);
+    assert_true(gr_tool_number(json, "batch") == 8);
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "plan", gr_tool_model(), "--mode", "train", "--no-memory-plan",
+                          "--json", NULL);
+    json = gr_tool_parse(outcome.out);
+    assert_true(planned < gr_tool_number(json, "planned_bytes"));
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "plan", gr_tool_model(), "--nodes", NULL);
+    gr_tool_contains(outcome.out, "without reuse");
+    gr_tool_contains(outcome.out, "conv1");
+    gr_outcome_release(&outcome);
+}
+
+static void bench_prints_one_object_on_one_line(void **state)
+{
+    (void)state;
+    static const char *const modes[] = {"train", "infer"};
+    for (size_t i = 0; i < 2; i++) {
+        struct gr_outcome outcome =
+            gr_tool_run(0, "bench", gr_tool_model(), "--mode", modes[i], "--batch=4", "--threads",
+                        "1", "--steps", "5", "--json", NULL);
+        assert_ptr_equal(strchr(outcome.out, '\n'), outcome.out + strlen(outcome.out) - 1);
+        json_t *json = gr_tool_parse(outcome.out);
+        const double median = gr_tool_number(json, "step_seconds_median");
+        assert_true(median > 0);
+        assert_true(fabs(gr_tool_number(json, "images_per_second") * median / 4 - 1) < 1e-6);
+        assert_true(gr_tool_number(json, "peak_rss_bytes") > gr_tool_number(json, "planned_bytes"));
+        assert_true(gr_tool_number(json, "planned_bytes") > 0);
+        assert_true(gr_tool_number(json, "batch") == 4);
+        assert_true(gr_tool_number(json, "threads") == 1);
+        assert_string_equal(json_string_value(json_object_get(json, "precision")), "f32");
+        assert_string_equal(json_string_value(json_object_get(json, "mode")), modes[i]);
+        json_decref(json);
+        gr_outcome_release(&outcome);
+    }
+    struct gr_outcome table =
+        gr_tool_run(0, "bench", gr_tool_model(), "--steps", "3", "--nodes", NULL);
+    gr_tool_contains(table.out, "images/s");
+    gr_tool_contains(table.out, "GFLOP/s");
+    gr_outcome_release(&table);
+}
+
+static void gradcheck_passes_and_can_fail(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome = gr_tool_run(0, "gradcheck", gr_tool_model(), NULL);
+    gr_tool_contains(outcome.out, "conv1.weight");
+    gr_tool_contains(outcome.out, "fc.bias");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(5, "gradcheck", gr_tool_model(), "--tolerance", "1e-9", NULL);
+    gr_tool_contains(outcome.out, "FAILED");
+    gr_tool_contains(outcome.err, "gradients are beyond the tolerance of 1e-09");
+    gr_outcome_release(&outcome);
+}
+
+static void ops_documents_what_exists(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome = gr_tool_run(0, "ops", "conv", NULL);
+    gr_tool_contains(outcome.out, "out_channels");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "ops", NULL);
+    gr_tool_contains(outcome.out, "max_pool");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "ops", "nothing", NULL);
+    gr_tool_contains(outcome.err, "'nothing'");
+    assert_string_equal(outcome.out, "");
+    gr_outcome_release(&outcome);
+}
+
+static void dot_writes_text_and_pictures(void **state)
+{
+    (void)state;
+    char path[GR_FOLDER_PATH];
+    struct gr_outcome outcome = gr_tool_run(0, "dot", gr_tool_model(), "--mode", "train", NULL);
+    gr_tool_contains(outcome.out, "digraph");
+    gr_tool_contains(outcome.out, "conv1");
+    struct gr_outcome same = gr_tool_run(0, "dot", gr_tool_model(), "--mode=train", "-o",
+                                         gr_folder_file("m.dot", path), NULL);
+    assert_string_equal(same.out, "");
+    char *text = gr_tool_read(path);
+    assert_string_equal(text, outcome.out);
+    free(text);
+    gr_outcome_release(&same);
+    gr_outcome_release(&outcome);
+    if (system("command -v dot >/dev/null") == 0) {
+        outcome = gr_tool_run(0, "dot", gr_tool_model(), "-o", gr_folder_file("m.svg", path), NULL);
+        text = gr_tool_read(path);
+        gr_tool_contains(text, "<svg");
+        free(text);
+        gr_outcome_release(&outcome);
+    }
+}
+
+static void without_graphviz_a_picture_says_what_to_install(void **state)
+{
+    (void)state;
+    char path[GR_FOLDER_PATH];
+    char *search = getenv("PATH"), *before = search ? strdup(search) : NULL;
+    setenv("PATH", gr_folder(), 1);
+    struct gr_outcome outcome =
+        gr_tool_run(5, "dot", gr_tool_model(), "-o", gr_folder_file("m.png", path), NULL);
+    if (before)
+        setenv("PATH", before, 1);
+    free(before);
+    gr_tool_contains(outcome.err, "install Graphviz");
+    gr_outcome_release(&outcome);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, gr_tool_set_up, gr_folder_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(without_a_command_the_list_goes_to_standard_error),
+        TEST(help_lists_every_command),
+        TEST(every_command_has_a_page_of_its_own),
+        TEST(every_page_fits_eighty_columns),
+        TEST(the_version_is_printed),
+        TEST(a_wrong_command_line_exits_with_2_and_says_why),
+        TEST(two_dashes_end_the_options),
+        TEST(a_full_disk_is_an_error),
+        TEST(check_counts_nodes_and_parameters),
+        TEST(check_reports_each_mistake_and_goes_on_with_the_next_file),
+        TEST(summary_adds_up_parameters_and_work),
+        TEST(set_overrides_a_key),
+        TEST(plan_lies_between_the_lower_bound_and_no_reuse),
+        TEST(bench_prints_one_object_on_one_line),
+        TEST(gradcheck_passes_and_can_fail),
+        TEST(ops_documents_what_exists),
+        TEST(dot_writes_text_and_pictures),
+        TEST(without_graphviz_a_picture_says_what_to_install),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

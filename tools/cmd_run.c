@@ -216,10 +216,9 @@ static const struct gr_option options[] = {
 };
 
 static const struct gr_example examples[] = {
-    {"graph-runner run m.yaml --inputs in.safetensors --fetch prob,conv1 --outputs out.safetensors",
-     "two values of inference"},
-    {"graph-runner run m.yaml --inputs in.safetensors --steps 5 --learning-rate 0.1 "
-     "--save-weights w.safetensors",
+    {"graph-runner run m.yaml --inputs in.st --fetch prob,grad:fc.bias --outputs out.st",
+     "a value and a gradient"},
+    {"graph-runner run m.yaml --inputs in.st --steps 5 --save-weights w.st",
      "the weights after five training steps"},
     {.line = NULL},
 };

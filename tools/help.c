@@ -85,7 +85,7 @@ static void print_exit_codes(FILE *file)
         {"4", "the data are missing, corrupt or do not fit the model"},
         {"5", "the system failed, or a check did"},
         {"6", "diverged: a value is not a number, or infinite"},
-        {"130, 143", "interrupted (Ctrl-C, terminated), after saving; a second time: at once"},
+        {"130, 143", "interrupted, after saving; a second time: at once"},
     };
     print_heading(file, "Exit codes");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

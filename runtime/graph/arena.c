@@ -31,8 +31,8 @@ void *gr_arena_new(size_t bytes)
     } else {
         /* Room to start the data at a huge page's boundary. */
         header.bytes = bytes + 2 * HUGE_PAGE;
-        header.start = mmap(NULL, header.bytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        header.start =
+            mmap(NULL, header.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (header.start == MAP_FAILED)
             return NULL;
         const uintptr_t data =

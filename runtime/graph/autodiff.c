@@ -79,14 +79,13 @@ static struct gr_value *gradient_output(struct gr_node *node, struct gr_value *o
 static struct gr_node *emit(struct gr_grad *grad, const struct gr_op *op, enum gr_phase phase,
                             struct gr_value *const *inputs, int n_inputs, struct gr_error *err)
 {
-    const char *name =
-        gr_pool_printf(&grad->graph->pool, "%s:%s", grad->node->name, op->kind.name);
+    const char *name = gr_pool_printf(&grad->graph->pool, "%s:%s", grad->node->name, op->kind.name);
     if (!name) {
         gr_fail_memory(err, "a node name");
         return NULL;
     }
-    struct gr_node *node = gr_graph_emit(grad->graph, op, phase, name, grad->node->attrs, inputs,
-                                         n_inputs, err);
+    struct gr_node *node =
+        gr_graph_emit(grad->graph, op, phase, name, grad->node->attrs, inputs, n_inputs, err);
     if (node) {
         node->forward = grad->node;
         node->mark = grad->node->mark;
@@ -119,7 +118,8 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
     return emit(grad, op, GR_UPDATE, inputs, n_inputs, err);
 }
 
-/* Marks what needs a gradient: trainable parameters, wanted values, and what is computed from them. */
+/* Marks what needs a gradient: trainable parameters, wanted values, and what is computed from them.
+ */
 static void mark_needed(struct gr_grad *grad, struct gr_value *const *wanted, size_t n_wanted)
 {
     const struct gr_graph *graph = grad->graph;
@@ -178,8 +178,8 @@ static bool seed(struct gr_grad *grad, const struct gr_loss *loss, struct gr_err
     if (!weight || !name)
         return gr_fail_memory(err, "the seed of a loss");
     *weight = loss->weight;
-    struct gr_node *node = gr_graph_emit(grad->graph, grad->graph->ops->fill, GR_BACKWARD, name,
-                                         weight, NULL, 0, err);
+    struct gr_node *node =
+        gr_graph_emit(grad->graph, grad->graph->ops->fill, GR_BACKWARD, name, weight, NULL, 0, err);
     if (!node)
         return false;
     struct gr_value *value = gradient_output(node, loss->value, err);
@@ -243,7 +243,8 @@ out:
     return ok;
 }
 
-/* ---- updates ------------------------------------------------------------------------------------ */
+/* ---- updates ------------------------------------------------------------------------------------
+ */
 
 enum { MAX_STATES = 4 };
 
@@ -274,8 +275,8 @@ static bool emit_update(struct gr_graph *graph, const struct gr_choice *optimize
         const char *name = gr_pool_printf(&graph->pool, "state%d:%s", s, parameter->name);
         if (!name)
             return gr_fail_memory(err, "an optimizer state");
-        inputs[1 + s] = gr_graph_add_value(graph, name, GR_VALUE_STATE, GR_F32, &parameter->shape,
-                                           err);
+        inputs[1 + s] =
+            gr_graph_add_value(graph, name, GR_VALUE_STATE, GR_F32, &parameter->shape, err);
         if (!inputs[1 + s])
             return false;
         inputs[1 + s]->of = parameter;

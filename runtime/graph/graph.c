@@ -144,7 +144,8 @@ bool gr_node_fail(const struct gr_node *node, struct gr_error *err, const char *
     return gr_fail(err, GR_ERR_MODEL, "%s (%s): %s", node->name, node->op->kind.name, message);
 }
 
-/* ---- forward nodes ------------------------------------------------------------------------------ */
+/* ---- forward nodes ------------------------------------------------------------------------------
+ */
 
 static bool check_inputs(const struct gr_node *node, struct gr_error *err)
 {
@@ -260,8 +261,7 @@ struct gr_node *gr_graph_add_node(struct gr_graph *graph, const struct gr_node_s
     if (!node)
         return NULL;
     node->mark = spec->mark;
-    if (!check_inputs(node, err) || !node->op->infer(node, err) ||
-        !add_parameters(node, spec, err))
+    if (!check_inputs(node, err) || !node->op->infer(node, err) || !add_parameters(node, spec, err))
         return NULL;
     return node;
 }
@@ -283,7 +283,8 @@ struct gr_node *gr_graph_emit(struct gr_graph *graph, const struct gr_op *op, en
     return node;
 }
 
-/* ---- uses --------------------------------------------------------------------------------------- */
+/* ---- uses ---------------------------------------------------------------------------------------
+ */
 
 bool gr_uses_init(struct gr_uses *uses, const struct gr_graph *graph, struct gr_error *err)
 {

@@ -52,7 +52,7 @@ struct gr_node {
     enum gr_phase phase;
     struct gr_mark mark;
     int n_inputs, n_outputs;
-    int n_data;               /* the first n_data inputs were written by the user, the rest are parameters */
+    int n_data; /* the first n_data inputs were written by the user, the rest are parameters */
     struct gr_value **inputs; /* [n_inputs] */
     struct gr_value **outputs;
     struct gr_node *forward; /* of a backward node: the node it differentiates */
@@ -102,9 +102,9 @@ struct gr_node_spec {
 };
 
 /*
- * Adds a forward node: checks the number of inputs, infers the output shapes, declares the parameters
- * (named NODE.weight and so on). The first output is named as the node. NULL and *err on failure; a
- * shape error names the node, its inputs and the numbers.
+ * Adds a forward node: checks the number of inputs, infers the output shapes, declares the
+ * parameters (named NODE.weight and so on). The first output is named as the node. NULL and *err on
+ * failure; a shape error names the node, its inputs and the numbers.
  */
 struct gr_node *gr_graph_add_node(struct gr_graph *graph, const struct gr_node_spec *spec,
                                   struct gr_error *err);
@@ -119,7 +119,8 @@ struct gr_node *gr_graph_emit(struct gr_graph *graph, const struct gr_op *op, en
 
 /*
  * Adds an output to a node. suffix NULL: the value is named as the node; else "node.suffix".
- * Called by an op's infer for what it always computes, and by its grad for what only training needs.
+ * Called by an op's infer for what it always computes, and by its grad for what only training
+ * needs.
  */
 struct gr_value *gr_node_output(struct gr_node *node, const char *suffix, enum gr_dtype dtype,
                                 const struct gr_shape *shape, struct gr_error *err);

@@ -1,6 +1,6 @@
 /*
- * The op interface. An op is one const struct in one file: its attributes, its parameters, its shape
- * rule, its gradient rule and its kernels. The runtime knows ops only through this page.
+ * The op interface. An op is one const struct in one file: its attributes, its parameters, its
+ * shape rule, its gradient rule and its kernels. The runtime knows ops only through this page.
  *
  * The life of a node: the model layer parses the attributes by the table -> infer states the output
  * shapes -> grad, if the loss depends on it, emits backward nodes into the graph -> plan chooses a
@@ -11,7 +11,8 @@
 
 #include "graph/graph.h"
 
-/* ---- layouts ---------------------------------------------------------------------------------- */
+/* ---- layouts ----------------------------------------------------------------------------------
+ */
 
 /*
  * How a tensor lies in memory. Opaque to the runtime but for its bytes, its name and identity: a
@@ -27,7 +28,8 @@ extern const struct gr_layout gr_layout_plain;
 
 size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value);
 
-/* ---- kernels ----------------------------------------------------------------------------------- */
+/* ---- kernels -----------------------------------------------------------------------------------
+ */
 
 /* The memory of one node in execution; inputs of an update node may be written (op->n_updated). */
 struct gr_buffers {
@@ -45,8 +47,9 @@ struct gr_run {
 struct gr_kernel {
     const char *impl; /* "jit:avx512_core", "openblas", "plain" */
     size_t scratch_bytes;
-    unsigned in_place; /* bit i: the first output may take over the buffer of input i (same bytes) */
-    void *state;       /* freed by free_state, may be NULL */
+    unsigned
+        in_place; /* bit i: the first output may take over the buffer of input i (same bytes) */
+    void *state;  /* freed by free_state, may be NULL */
     /* Called once when the buffers' addresses are known, and again if they change. May be NULL. */
     bool (*bind)(struct gr_kernel *kernel, const struct gr_buffers *buffers, struct gr_error *err);
     bool (*run)(const struct gr_kernel *kernel, const struct gr_node *node,
@@ -63,18 +66,21 @@ struct gr_planning {
     struct gr_backend *backend;
     /*
      * [n_inputs] In: the layout each input has now; NULL for a parameter or state that nothing has
-     * laid out yet. Out: the layout the kernel reads. Where they differ, the runtime inserts a reorder.
+     * laid out yet. Out: the layout the kernel reads. Where they differ, the runtime inserts a
+     * reorder.
      */
     const struct gr_layout **src;
-    const struct gr_layout **dst;  /* [n_outputs] Out: the layout the kernel writes; starts plain */
-    struct gr_kernel *kernel;      /* out */
+    const struct gr_layout **dst; /* [n_outputs] Out: the layout the kernel writes; starts plain */
+    struct gr_kernel *kernel;     /* out */
 };
 
-/* ---- the gradient rule's view -------------------------------------------------------------------- */
+/* ---- the gradient rule's view
+ * -------------------------------------------------------------------- */
 
 struct gr_grad;
 
-/* The gradient of the loss with respect to the node's i-th output; NULL: the loss does not see it. */
+/* The gradient of the loss with respect to the node's i-th output; NULL: the loss does not see it.
+ */
 struct gr_value *gr_grad_output(struct gr_grad *grad, int output);
 
 /* Does anything need the gradient of the node's i-th input? */
@@ -97,14 +103,15 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
                                     struct gr_value *const *inputs, int n_inputs,
                                     struct gr_error *err);
 
-/* ---- ops ----------------------------------------------------------------------------------------- */
+/* ---- ops
+ * ----------------------------------------------------------------------------------------- */
 
 enum gr_op_flags {
-    GR_OP_VIEW = 1,          /* the first output is the first input's memory; there is no kernel to run */
+    GR_OP_VIEW = 1, /* the first output is the first input's memory; there is no kernel to run */
     GR_OP_TRAINING_ONLY = 2, /* the identity when graph->training is off */
-    GR_OP_RANDOM = 4,        /* draws random numbers keyed by run->seed, run->step and the node's name */
-    GR_OP_OPTIMIZER = 8,     /* can stand under train.optimizer */
-    GR_OP_INTERNAL = 16,     /* emitted by passes, not written in model files */
+    GR_OP_RANDOM = 4, /* draws random numbers keyed by run->seed, run->step and the node's name */
+    GR_OP_OPTIMIZER = 8, /* can stand under train.optimizer */
+    GR_OP_INTERNAL = 16, /* emitted by passes, not written in model files */
 };
 
 /* A parameter that a node of this op declares. */
@@ -113,18 +120,18 @@ struct gr_param_rule {
     const char *doc;
     /* The shape from the node's inputs and attributes; false: this node has no such parameter. */
     bool (*shape)(const struct gr_node *node, struct gr_shape *shape);
-    const char *init;    /* the default initialiser's name: "xavier" */
-    double init_value;   /* the constant, where init is "constant" */
-    bool statistic;      /* kept by the op, never trained, no gradient */
-    double decay_mult;   /* default multiplier of weight decay: 1 usual */
+    const char *init;  /* the default initialiser's name: "xavier" */
+    double init_value; /* the constant, where init is "constant" */
+    bool statistic;    /* kept by the op, never trained, no gradient */
+    double decay_mult; /* default multiplier of weight decay: 1 usual */
 };
 
 /* Inputs beyond these rows repeat the last one (concat, sum). */
 struct gr_op {
     struct gr_kind kind; /* name, doc, attributes */
     /*
-     * "convolution", "pooling", ...: groups the op in listings and colours it in drawings. NULL on an
-     * internal op: a backward node counts with its forward node's.
+     * "convolution", "pooling", ...: groups the op in listings and colours it in drawings. NULL on
+     * an internal op: a backward node counts with its forward node's.
      */
     const char *category;
     unsigned flags;
@@ -143,9 +150,9 @@ struct gr_op {
     bool (*grad)(struct gr_node *node, struct gr_grad *grad, struct gr_error *err);
 
     /*
-     * Takes over the only consumer of this node's first output (ReLU into convolution, ...): true if
-     * it can; the runtime then gives this node the consumer's output, and the consumer's other inputs
-     * (appended). May replace node->attrs by a copy from the graph's pool. NULL: never.
+     * Takes over the only consumer of this node's first output (ReLU into convolution, ...): true
+     * if it can; the runtime then gives this node the consumer's output, and the consumer's other
+     * inputs (appended). May replace node->attrs by a copy from the graph's pool. NULL: never.
      */
     bool (*fuse)(struct gr_node *node, const struct gr_node *consumer);
 
@@ -155,9 +162,9 @@ struct gr_op {
     double (*macs)(const struct gr_node *node); /* multiply-accumulates of a run; NULL: 0 */
 
     /*
-     * Optimizers: how many states (momentum, ...) of the parameter's shape they keep. Their inputs are
-     * the parameter, its states, the gradient and the learning rate (a scalar); they write the first
-     * 1 + n_states. Their attribute struct starts with struct gr_update_attrs.
+     * Optimizers: how many states (momentum, ...) of the parameter's shape they keep. Their inputs
+     * are the parameter, its states, the gradient and the learning rate (a scalar); they write the
+     * first 1 + n_states. Their attribute struct starts with struct gr_update_attrs.
      */
     int (*n_states)(const void *attrs);
 };

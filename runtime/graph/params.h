@@ -9,10 +9,11 @@
 #include "graph/op.h"
 
 struct gr_stored {
-    struct gr_value value;          /* name, shape, dtype, kind; owned copies */
-    const struct gr_layout *layout; /* NULL until a program lays it out; then the data exist as such */
-    void *data;                     /* 64-byte aligned; plain while layout is NULL */
-    uint64_t version;               /* rises with each write from outside or update */
+    struct gr_value value; /* name, shape, dtype, kind; owned copies */
+    const struct gr_layout
+        *layout;      /* NULL until a program lays it out; then the data exist as such */
+    void *data;       /* 64-byte aligned; plain while layout is NULL */
+    uint64_t version; /* rises with each write from outside or update */
 };
 
 struct gr_params;
@@ -28,7 +29,8 @@ struct gr_stored *gr_params_obtain(struct gr_params *params, const struct gr_val
 
 struct gr_stored *gr_params_find(const struct gr_params *params, const char *name); /* or NULL */
 size_t gr_params_count(const struct gr_params *params);
-struct gr_stored *gr_params_at(const struct gr_params *params, size_t index); /* in order of creation */
+struct gr_stored *gr_params_at(const struct gr_params *params,
+                               size_t index); /* in order of creation */
 
 /* Moves the data into that layout, once, before anything depends on it. */
 bool gr_params_lay_out(struct gr_params *params, struct gr_stored *stored,

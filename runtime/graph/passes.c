@@ -12,7 +12,8 @@ bool gr_node_is_view(const struct gr_node *node)
            ((node->op->flags & GR_OP_TRAINING_ONLY) && !node->graph->training);
 }
 
-/* ---- prune -------------------------------------------------------------------------------------- */
+/* ---- prune --------------------------------------------------------------------------------------
+ */
 
 /* Nodes stand after the nodes they read, so one walk backwards reaches every ancestor. */
 void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
@@ -31,7 +32,8 @@ void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, siz
     }
 }
 
-/* ---- fuse --------------------------------------------------------------------------------------- */
+/* ---- fuse ---------------------------------------------------------------------------------------
+ */
 
 /* The only kept consumer of the value, or NULL if there is none or more than one reading. */
 static struct gr_node *only_consumer(const struct gr_uses *uses, const bool *keep,
@@ -95,7 +97,8 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
     return ok;
 }
 
-/* ---- order --------------------------------------------------------------------------------------- */
+/* ---- order
+ * --------------------------------------------------------------------------------------- */
 
 /* A binary heap of ready nodes. */
 struct heap {
@@ -132,14 +135,15 @@ static struct gr_node *pop(struct heap *heap)
     return top;
 }
 
-/* Calls visit for every kept node that must come after this one: readers, and updates of its inputs. */
+/* Calls visit for every kept node that must come after this one: readers, and updates of its
+ * inputs. */
 static void for_each_follower(const struct gr_uses *uses, const bool *keep,
                               const struct gr_node *node, const int *updater,
                               void (*visit)(void *user, int follower), void *user)
 {
     for (int o = 0; o < node->n_outputs; o++)
-        for (size_t u = uses->first[node->outputs[o]->id]; u < uses->first[node->outputs[o]->id + 1];
-             u++)
+        for (size_t u = uses->first[node->outputs[o]->id];
+             u < uses->first[node->outputs[o]->id + 1]; u++)
             if (keep[uses->nodes[u]->id])
                 visit(user, uses->nodes[u]->id);
     for (int i = 0; i < node->n_inputs; i++) {

@@ -10,8 +10,8 @@
 bool gr_node_is_view(const struct gr_node *node);
 
 /*
- * keep[n] says of node n whether a target depends on it; with updates, update nodes are targets too.
- * keep has n_nodes places.
+ * keep[n] says of node n whether a target depends on it; with updates, update nodes are targets
+ * too. keep has n_nodes places.
  */
 void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
               bool updates, bool *keep);
@@ -24,9 +24,9 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
              struct gr_error *err);
 
 /*
- * Orders the kept nodes topologically into order (room for n_nodes) and counts them. Among the nodes
- * that are ready, updates come first, so that gradients die early; then the order of emission. An
- * update follows every other reader of what it writes. n log n.
+ * Orders the kept nodes topologically into order (room for n_nodes) and counts them. Among the
+ * nodes that are ready, updates come first, so that gradients die early; then the order of
+ * emission. An update follows every other reader of what it writes. n log n.
  */
 bool gr_order(const struct gr_graph *graph, const bool *keep, struct gr_node **order, size_t *count,
               struct gr_error *err);

@@ -12,7 +12,8 @@
 #include "graph/passes.h"
 #include "graph/program_private.h"
 
-/* ---- slots -------------------------------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------------------------------
+ */
 
 static bool grow_slots(struct gr_program *program, struct gr_error *err)
 {
@@ -30,7 +31,8 @@ static struct gr_slot *slot_of(struct gr_program *program, const struct gr_value
     return &program->slots[value->id];
 }
 
-/* Finds or makes what stands behind a value without a producer, before its first reader is planned. */
+/* Finds or makes what stands behind a value without a producer, before its first reader is planned.
+ */
 static bool open_source(struct gr_program *program, struct gr_value *value, struct gr_error *err)
 {
     struct gr_slot *slot = slot_of(program, value);
@@ -50,7 +52,8 @@ static bool open_source(struct gr_program *program, struct gr_value *value, stru
     return true;
 }
 
-/* ---- steps -------------------------------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------------------------------
+ */
 
 static struct gr_step *add_step(struct gr_program *program, struct gr_node *node,
                                 struct gr_error *err)
@@ -78,8 +81,8 @@ static struct gr_step *add_step(struct gr_program *program, struct gr_node *node
 static void close_step(struct gr_program *program, struct gr_step *step)
 {
     const struct gr_node *node = step->node;
-    step->constant = gr_node_updated(node) == 0 && !(node->op->flags & GR_OP_RANDOM) &&
-                     node->n_inputs > 0;
+    step->constant =
+        gr_node_updated(node) == 0 && !(node->op->flags & GR_OP_RANDOM) && node->n_inputs > 0;
     for (int i = 0; i < node->n_inputs; i++)
         step->constant = step->constant && slot_of(program, node->inputs[i])->constant;
     for (int o = 0; o < node->n_outputs; o++) {
@@ -230,8 +233,7 @@ static bool compile(struct gr_program *program, struct gr_error *err)
         goto out;
     }
     gr_prune(graph, program->targets, program->n_targets, options->run_updates, keep);
-    ok = (options->no_fusion ||
-          gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
+    ok = (options->no_fusion || gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
          gr_order(graph, keep, order, &count, err) && grow_slots(program, err);
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
@@ -291,7 +293,8 @@ void gr_program_free(struct gr_program *program)
     free(program);
 }
 
-/* ---- looking in ---------------------------------------------------------------------------------- */
+/* ---- looking in
+ * ---------------------------------------------------------------------------------- */
 
 void *gr_program_data(const struct gr_program *program, const struct gr_value *value)
 {

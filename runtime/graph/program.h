@@ -1,5 +1,6 @@
 /*
- * A program: a graph compiled for a set of targets. It owns one arena; running it allocates nothing.
+ * A program: a graph compiled for a set of targets. It owns one arena; running it allocates
+ * nothing.
  *
  * Compiling prunes to the ancestors of the targets, fuses, orders, lets each node choose its kernel
  * and layouts (inserting reorders into the graph), plans the memory and binds the kernels to it.
@@ -12,9 +13,9 @@
 struct gr_program_options {
     bool no_memory_plan; /* every value has memory of its own */
     bool no_fusion;
-    bool check_finite;   /* a run fails at the first node whose f32 output holds NaN or infinity */
-    bool poison;         /* fill dead buffers with NaN, to find a use after death */
-    bool run_updates;    /* update nodes run though no target depends on them */
+    bool check_finite; /* a run fails at the first node whose f32 output holds NaN or infinity */
+    bool poison;       /* fill dead buffers with NaN, to find a use after death */
+    bool run_updates;  /* update nodes run though no target depends on them */
 };
 
 struct gr_program;

@@ -1,7 +1,7 @@
 /*
  * The memory of a program: lifetimes from the steps, offsets from the planner, addresses for the
- * kernels. Views share their input's memory; a kernel that may run in place takes over an input that
- * dies there; inputs, targets and constants are alive from the first step to the last.
+ * kernels. Views share their input's memory; a kernel that may run in place takes over an input
+ * that dies there; inputs, targets and constants are alive from the first step to the last.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -83,8 +83,8 @@ static void join_views(struct placing *p)
         const int root = root_of(p, program->graph->values[v]);
         /* Pinned values outlive the last step, so that nothing takes them over there. */
         const struct gr_slot *slot = &program->slots[v];
-        const int last = slot->pinned || slot->constant || slot->stored ? (int)program->n_steps
-                                                                         : p->last_use[v];
+        const int last =
+            slot->pinned || slot->constant || slot->stored ? (int)program->n_steps : p->last_use[v];
         p->last[root] = later(p->last[root], last);
     }
 }
@@ -135,8 +135,8 @@ static void list_lifetimes(struct placing *p)
         p->scratch_of[s] = NOWHERE;
         if (step->kernel.scratch_bytes) {
             p->scratch_of[s] = p->n_lives;
-            p->lifetimes[p->n_lives++] = (struct gr_lifetime){step->kernel.scratch_bytes, (int)s,
-                                                              (int)s, NOWHERE};
+            p->lifetimes[p->n_lives++] =
+                (struct gr_lifetime){step->kernel.scratch_bytes, (int)s, (int)s, NOWHERE};
         }
     }
 }
@@ -233,8 +233,8 @@ static bool list_deaths(struct placing *p, struct gr_error *err)
         const struct gr_value *value = program->graph->values[v];
         if (root_of(p, value) == (int)v && p->life_of[v] != NOWHERE &&
             p->last[v] < (int)program->n_steps)
-            program->deaths[program->n_deaths++] = (struct gr_death){
-                p->last[v], program->slots[v].data, bytes_of(program, value)};
+            program->deaths[program->n_deaths++] =
+                (struct gr_death){p->last[v], program->slots[v].data, bytes_of(program, value)};
     }
     return true;
 }

@@ -28,8 +28,8 @@ struct gr_model *gr_model_load(struct gr_context *context, const char *path,
         return NULL;
     }
     model->context = context;
-    model->file = gr_model_file_read(context->ops, path, options, context->log, context->log_user,
-                                     err);
+    model->file =
+        gr_model_file_read(context->ops, path, options, context->log, context->log_user, err);
     if (!model->file)
         goto fail;
     model->seed = options ? options->seed : 0;
@@ -100,7 +100,8 @@ bool gr_model_materialise(struct gr_model *model, struct gr_error *err)
     return ok;
 }
 
-/* ---- weights --------------------------------------------------------------------------------------- */
+/* ---- weights
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_written(const struct gr_stored *stored, bool states)
 {

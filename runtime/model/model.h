@@ -56,8 +56,8 @@ bool gr_model_write(struct gr_model *model, const char *path, bool states,
                     const char *const *metadata, size_t n_metadata, struct gr_error *err);
 
 /*
- * Reads what gr_model_write wrote. Every parameter must be in the file; with states, whatever states
- * are there come too.
+ * Reads what gr_model_write wrote. Every parameter must be in the file; with states, whatever
+ * states are there come too.
  */
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
                    bool states, struct gr_error *err);

@@ -11,7 +11,8 @@
 
 static const char gradient_prefix[] = "grad:";
 
-/* ---- targets --------------------------------------------------------------------------------------- */
+/* ---- targets
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_gradient(const char *target)
 {
@@ -129,7 +130,8 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
     return true;
 }
 
-/* ---- node infos ------------------------------------------------------------------------------------ */
+/* ---- node infos
+ * ------------------------------------------------------------------------------------ */
 
 static const char *const phases[] = {
     [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
@@ -145,16 +147,15 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
     if (!attributes)
         return gr_fail_memory(err, "a plan");
     struct gr_node_info *info = &plan->infos[index];
-    *info = (struct gr_node_info){
-        .name = node->name,
-        .op = node->op->kind.name,
-        .phase = phases[node->phase],
-        .impl = step->kernel.impl ? step->kernel.impl : "plain",
-        .attributes = attributes,
-        .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
-        .macs = node->op->macs ? node->op->macs(node) : 0,
-        .scratch_bytes = step->kernel.scratch_bytes,
-        .offset = -1};
+    *info = (struct gr_node_info){.name = node->name,
+                                  .op = node->op->kind.name,
+                                  .phase = phases[node->phase],
+                                  .impl = step->kernel.impl ? step->kernel.impl : "plain",
+                                  .attributes = attributes,
+                                  .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
+                                  .macs = node->op->macs ? node->op->macs(node) : 0,
+                                  .scratch_bytes = step->kernel.scratch_bytes,
+                                  .offset = -1};
     if (node->n_outputs) {
         info->shape = node->outputs[0]->shape;
         info->output_bytes = gr_layout_bytes(step->dst_layouts[0], node->outputs[0]);
@@ -168,7 +169,8 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
     return true;
 }
 
-/* ---- building -------------------------------------------------------------------------------------- */
+/* ---- building
+ * -------------------------------------------------------------------------------------- */
 
 static bool compile(struct gr_plan *plan, struct gr_error *err)
 {
@@ -198,15 +200,14 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
     return true;
 }
 
-static bool build(struct gr_plan *plan, const struct gr_plan_options *options,
-                  struct gr_error *err)
+static bool build(struct gr_plan *plan, const struct gr_plan_options *options, struct gr_error *err)
 {
     struct gr_value **gradients = NULL;
     size_t n_gradients = 0;
     if (options->precision != GR_PRECISION_F32)
         return gr_fail(err, GR_ERR_USAGE, "precision bf16 is not available in this version");
-    plan->graph = gr_model_file_graph(plan->model->file, plan->options.batch,
-                                      options->mode == GR_TRAIN, err);
+    plan->graph =
+        gr_model_file_graph(plan->model->file, plan->options.batch, options->mode == GR_TRAIN, err);
     const bool ok = plan->graph && name_targets(plan, options, err) &&
                     differentiate(plan, &gradients, &n_gradients, err) &&
                     add_updates(plan, gradients, n_gradients, err) &&
@@ -248,7 +249,8 @@ void gr_plan_free(struct gr_plan *plan)
     free(plan);
 }
 
-/* ---- feeding, running, fetching --------------------------------------------------------------------- */
+/* ---- feeding, running, fetching
+ * --------------------------------------------------------------------- */
 
 size_t gr_plan_input_count(const struct gr_plan *plan)
 {
@@ -283,8 +285,8 @@ static bool check_labels(const struct gr_value *value, const int32_t *labels, st
     for (int64_t i = 0; i < count; i++)
         if (labels[i] < -1 || labels[i] >= value->classes)
             return gr_fail(err, GR_ERR_DATA,
-                           "label %" PRId32 " at position %" PRId64 " of '%s' is not within 0 to %" PRId64
-                           " (or -1 for none)",
+                           "label %" PRId32 " at position %" PRId64
+                           " of '%s' is not within 0 to %" PRId64 " (or -1 for none)",
                            labels[i], i, value->name, value->classes - 1);
     return true;
 }
@@ -358,7 +360,8 @@ void gr_plan_set_step(struct gr_plan *plan, uint64_t step)
     plan->step = step;
 }
 
-/* ---- looking in ------------------------------------------------------------------------------------- */
+/* ---- looking in
+ * ------------------------------------------------------------------------------------- */
 
 struct gr_memory_report gr_plan_memory(const struct gr_plan *plan)
 {

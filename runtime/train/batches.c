@@ -48,9 +48,9 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
     if (!gr_model_unset_check(&found->source_unset, err) ||
         !gr_model_unset_check(&found->transforms_unset, err))
         return false;
-    batches->dataset = gr_dataset_open(&found->data, &batches->image->shape,
-                                       batches->label->classes, context->log, context->log_user,
-                                       err);
+    batches->dataset =
+        gr_dataset_open(&found->data, &batches->image->shape, batches->label->classes, context->log,
+                        context->log_user, err);
     if (!batches->dataset)
         return false;
     const struct gr_loader_options options = {

@@ -21,8 +21,8 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
                        const struct gr_model_input **label, struct gr_error *err);
 
 /*
- * Opens a part for training (shuffled, full batches, corrupt images replaced) or evaluation (in order,
- * each readable image once).
+ * Opens a part for training (shuffled, full batches, corrupt images replaced) or evaluation (in
+ * order, each readable image once).
  */
 bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
                      int64_t batch, bool training, struct gr_error *err);

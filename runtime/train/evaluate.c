@@ -29,8 +29,11 @@ struct gr_plan *gr_evaluation_plan(struct gr_model *model, int64_t batch,
     }
     if (extra)
         targets[n++] = extra;
-    const struct gr_plan_options options = {
-        .mode = GR_INFER, .precision = precision, .batch = batch, .targets = targets, .n_targets = n};
+    const struct gr_plan_options options = {.mode = GR_INFER,
+                                            .precision = precision,
+                                            .batch = batch,
+                                            .targets = targets,
+                                            .n_targets = n};
     return gr_plan_new(model, &options, err);
 }
 
@@ -99,7 +102,8 @@ bool gr_evaluate_part(struct gr_batches *batches, struct gr_plan *plan,
     return true;
 }
 
-/* ---- per image ------------------------------------------------------------------------------------- */
+/* ---- per image
+ * ------------------------------------------------------------------------------------- */
 
 struct csv {
     FILE *file;
@@ -134,8 +138,8 @@ static bool write_rows(void *user, const struct gr_plan *plan, const struct gr_b
             best = row[c] > row[best] ? c : best;
         const int32_t label = batch->labels[n];
         const bool known = label >= 0 && label < classes;
-        write_quoted(csv->file, gr_dataset_sample_name(csv->dataset, batch->indices[n], name,
-                                                       sizeof name));
+        write_quoted(csv->file,
+                     gr_dataset_sample_name(csv->dataset, batch->indices[n], name, sizeof name));
         fprintf(csv->file, ",%" PRId32 ",%" PRId64 ",%.6g,%.6g\n", label, best, (double)row[best],
                 known ? -log((double)row[label]) : NAN);
     }

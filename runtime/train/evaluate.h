@@ -6,7 +6,8 @@
 
 #include "train/batches.h"
 
-/* A plan for evaluation: inference, with the losses, the metrics and `extra` (may be NULL) as targets. */
+/* A plan for evaluation: inference, with the losses, the metrics and `extra` (may be NULL) as
+ * targets. */
 struct gr_plan *gr_evaluation_plan(struct gr_model *model, int64_t batch,
                                    enum gr_precision precision, const char *extra,
                                    struct gr_error *err);

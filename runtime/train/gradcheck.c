@@ -1,8 +1,8 @@
 /*
  * Gradient check of a whole model: for each trained parameter w with gradient g, the derivative of
- * the loss along g / |g| must be |g|. It is measured by central differences with several steps, since
- * in single precision no one step suits every parameter: a short one drowns in rounding, a long one
- * in curvature and in the kinks of ReLU and max pooling. The nearest is reported.
+ * the loss along g / |g| must be |g|. It is measured by central differences with several steps,
+ * since in single precision no one step suits every parameter: a short one drowns in rounding, a
+ * long one in curvature and in the kinks of ReLU and max pooling. The nearest is reported.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -34,8 +34,8 @@ static void feed_random(struct gr_plan *plan, uint64_t seed)
             if (input.dtype == GR_F32)
                 ((float *)input.data)[k] = gr_random_normal(&key, (uint64_t)k);
             else
-                ((int32_t *)input.data)[k] =
-                    (int32_t)gr_random_below(&key, (uint64_t)k, classes > 0 ? (uint64_t)classes : 2);
+                ((int32_t *)input.data)[k] = (int32_t)gr_random_below(
+                    &key, (uint64_t)k, classes > 0 ? (uint64_t)classes : 2);
         }
     }
 }
@@ -149,7 +149,8 @@ bool gr_gradcheck(struct gr_model *model, int64_t batch, double tolerance,
     if (!make_plan(&c, batch, err))
         return false;
     feed_random(c.plan, model->seed);
-    float **gradients = gr_plan_run(c.plan, &failed) ? copy_gradients(c.plan, first, &failed) : NULL;
+    float **gradients =
+        gr_plan_run(c.plan, &failed) ? copy_gradients(c.plan, first, &failed) : NULL;
     const size_t count = gr_plan_target_count(c.plan) - first;
     bool ok = failed.status == GR_OK;
     for (size_t i = 0; ok && i < count; i++) {

@@ -1,6 +1,6 @@
 /*
- * The training loop: epochs of steps, a validation after each, the learning-rate policy, metrics and
- * checkpoints in the run folder.
+ * The training loop: epochs of steps, a validation after each, the learning-rate policy, metrics
+ * and checkpoints in the run folder.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,8 +27,8 @@ struct trainer {
     const char *monitor;
     bool higher_is_better;
     int64_t epochs, steps_per_epoch;
-    int64_t max_steps;     /* 0: no bound */
-    double smoothed;       /* loss */
+    int64_t max_steps;                 /* 0: no bound */
+    double smoothed;                   /* loss */
     struct gr_eval_result epoch_means; /* of the training batches of this epoch */
     double start, wait_start;          /* of this epoch */
     int64_t epoch_images;
@@ -38,7 +38,8 @@ struct trainer {
     bool stopped;
 };
 
-/* ---- the run folder --------------------------------------------------------------------------------- */
+/* ---- the run folder
+ * --------------------------------------------------------------------------------- */
 
 static bool path_in(const struct trainer *t, const char *name, char path[PATH_SIZE],
                     struct gr_error *err)
@@ -102,11 +103,11 @@ static bool open_folder(struct trainer *t, struct gr_error *err)
 static bool save(struct trainer *t, const char *name, struct gr_error *err)
 {
     char path[PATH_SIZE];
-    return path_in(t, name, path, err) &&
-           gr_checkpoint_save(t->model, path, &t->standing, err);
+    return path_in(t, name, path, err) && gr_checkpoint_save(t->model, path, &t->standing, err);
 }
 
-/* ---- set-up ----------------------------------------------------------------------------------------- */
+/* ---- set-up
+ * ----------------------------------------------------------------------------------------- */
 
 /* What decides which checkpoint is best, and whether more of it is better. */
 static bool choose_monitor(struct trainer *t, struct gr_error *err)
@@ -123,8 +124,9 @@ static bool choose_monitor(struct trainer *t, struct gr_error *err)
     for (size_t i = 0; i < file->n_metrics; i++)
         if (strcmp(file->metrics[i], t->monitor) == 0)
             return t->higher_is_better = true;
-    return gr_fail(err, GR_ERR_MODEL, "%s: the monitored figure '%s' is neither a loss nor a metric",
-                   file->path, t->monitor);
+    return gr_fail(err, GR_ERR_MODEL,
+                   "%s: the monitored figure '%s' is neither a loss nor a metric", file->path,
+                   t->monitor);
 }
 
 static bool set_up(struct trainer *t, struct gr_error *err)
@@ -162,13 +164,15 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     return open_folder(t, err);
 }
 
-/* ---- figures ---------------------------------------------------------------------------------------- */
+/* ---- figures
+ * ---------------------------------------------------------------------------------------- */
 
 static double seconds_left(const struct trainer *t, int64_t batch)
 {
     if (!t->run_steps)
         return -1;
-    const double each = (gr_seconds() - t->run_start - t->validation_seconds) / (double)t->run_steps;
+    const double each =
+        (gr_seconds() - t->run_start - t->validation_seconds) / (double)t->run_steps;
     int64_t left = (t->epochs - t->standing.epoch) * t->steps_per_epoch - batch;
     if (t->max_steps && t->max_steps - t->standing.step < left)
         left = t->max_steps - t->standing.step;
@@ -193,9 +197,8 @@ static bool show(struct trainer *t, int64_t batch, double rate, bool last)
         .n_metrics = t->epoch_means.n_metrics,
         .learning_rate = rate,
         .images_per_second = seconds > 0 ? (double)t->epoch_images / seconds : 0,
-        .wait_share = seconds > 0
-                          ? (gr_loader_wait_seconds(t->data.loader) - t->wait_start) / seconds
-                          : 0,
+        .wait_share =
+            seconds > 0 ? (gr_loader_wait_seconds(t->data.loader) - t->wait_start) / seconds : 0,
         .seconds_left = seconds_left(t, batch),
         .last = last};
     memcpy(p.metrics, t->epoch_means.metrics, sizeof p.metrics);
@@ -205,28 +208,27 @@ static bool show(struct trainer *t, int64_t batch, double rate, bool last)
 static bool record(struct trainer *t, const char *stage, const struct gr_eval_result *means,
                    double rate, double seconds, struct gr_error *err)
 {
-    struct gr_metric pairs[GR_MAX_METRICS + 8] = {
-        {"epoch", (double)(t->standing.epoch + 1)},
-        {"step", (double)t->standing.step},
-        {"loss", means->loss}};
+    struct gr_metric pairs[GR_MAX_METRICS + 8] = {{"epoch", (double)(t->standing.epoch + 1)},
+                                                  {"step", (double)t->standing.step},
+                                                  {"loss", means->loss}};
     size_t n = 3;
     for (int i = 0; i < means->n_metrics; i++)
         pairs[n++] = means->metrics[i];
     pairs[n++] = (struct gr_metric){"learning_rate", rate};
-    pairs[n++] = (struct gr_metric){"images_per_second",
-                                    seconds > 0 ? (double)means->images / seconds : 0};
+    pairs[n++] =
+        (struct gr_metric){"images_per_second", seconds > 0 ? (double)means->images / seconds : 0};
     pairs[n++] = (struct gr_metric){"seconds", seconds};
     return gr_metrics_write(t->metrics, stage, pairs, n, err);
 }
 
-/* ---- a step ----------------------------------------------------------------------------------------- */
+/* ---- a step
+ * ----------------------------------------------------------------------------------------- */
 
 /* Runs the same batch once more with every output checked, to say where the numbers broke. */
 static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
 {
-    const struct gr_plan_options options = {.mode = GR_TRAIN,
-                                            .batch = t->plan->options.batch,
-                                            .check_finite = true};
+    const struct gr_plan_options options = {
+        .mode = GR_TRAIN, .batch = t->plan->options.batch, .check_finite = true};
     struct gr_error found = {0};
     struct gr_plan *plan = gr_plan_new(t->model, &options, &found);
     for (size_t i = 0; plan && i < gr_plan_input_count(plan); i++) {
@@ -252,7 +254,8 @@ static void accumulate(struct trainer *t, double loss, int64_t count)
     struct gr_eval_result *means = &t->epoch_means;
     const double share = (double)count / (double)(means->images + count);
     /* The smoothed loss remembers about the last fifty steps, fewer at the start. */
-    const double memory = t->run_steps < 50 ? (double)t->run_steps / (double)(t->run_steps + 1) : 0.98;
+    const double memory =
+        t->run_steps < 50 ? (double)t->run_steps / (double)(t->run_steps + 1) : 0.98;
     t->smoothed = memory * t->smoothed + (1 - memory) * loss;
     means->images += count;
     means->loss += share * (loss - means->loss);
@@ -265,8 +268,8 @@ static void accumulate(struct trainer *t, double loss, int64_t count)
 
 static double rate_now(const struct trainer *t)
 {
-    return gr_schedule_rate(&t->model->file->learning_rate, &t->standing.schedule,
-                            t->standing.step, t->steps_per_epoch, t->epochs);
+    return gr_schedule_rate(&t->model->file->learning_rate, &t->standing.schedule, t->standing.step,
+                            t->steps_per_epoch, t->epochs);
 }
 
 /* One epoch from standing.batch on; *rate is the last step's. */
@@ -305,7 +308,8 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
     }
 }
 
-/* ---- after an epoch ---------------------------------------------------------------------------------- */
+/* ---- after an epoch
+ * ---------------------------------------------------------------------------------- */
 
 static double monitored(const struct trainer *t, const struct gr_eval_result *means)
 {
@@ -341,8 +345,8 @@ static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
         return true;
     const double value = monitored(t, &means);
     const bool best = isfinite(value) &&
-                      (!t->standing.has_best || (t->higher_is_better ? value > t->standing.best
-                                                                     : value < t->standing.best));
+                      (!t->standing.has_best ||
+                       (t->higher_is_better ? value > t->standing.best : value < t->standing.best));
     gr_schedule_observe(&t->model->file->learning_rate, &t->standing.schedule, value,
                         t->higher_is_better);
     t->standing.epoch++;
@@ -376,12 +380,12 @@ bool gr_train(struct gr_model *model, const struct gr_train_options *options,
     struct trainer t = {.model = model, .options = options};
     bool ok = set_up(&t, err) && train(&t, err);
     ok = gr_metrics_close(t.metrics, ok ? err : NULL) && ok;
-    *result = (struct gr_train_result){.epochs = t.standing.epoch,
-                                       .steps = t.standing.step,
-                                       .best = t.standing.has_best ? t.standing.best : (double)NAN,
-                                       .monitor = t.monitor,
-                                       .interrupted = t.stopped && !(t.max_steps && t.standing.step >=
-                                                                                        t.max_steps)};
+    *result = (struct gr_train_result){
+        .epochs = t.standing.epoch,
+        .steps = t.standing.step,
+        .best = t.standing.has_best ? t.standing.best : (double)NAN,
+        .monitor = t.monitor,
+        .interrupted = t.stopped && !(t.max_steps && t.standing.step >= t.max_steps)};
     gr_plan_free(t.plan);
     gr_plan_free(t.validation_plan);
     gr_batches_close(&t.data);

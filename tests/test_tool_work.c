@@ -1,0 +1,396 @@
+/*
+ * The graph-runner tool at work: a small model trained, interrupted, evaluated, asked, and fed
+ * tensors.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* posix_openpt, nanosleep */
+#endif
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "graphrunner.h"
+#include "support/folder.h"
+#include "support/make_jpeg.h"
+#include "support/tool.h"
+
+/* Paths in the test's folder that several tests use. */
+static char run_folder[GR_FOLDER_PATH], best[GR_FOLDER_PATH], inputs[GR_FOLDER_PATH],
+    outputs[GR_FOLDER_PATH];
+
+static int set_up(void **state)
+{
+    if (gr_tool_set_up(state) != 0)
+        return -1;
+    gr_folder_file("run", run_folder);
+    gr_folder_file("run/best.safetensors", best);
+    gr_folder_file("in.safetensors", inputs);
+    gr_folder_file("out.safetensors", outputs);
+    return 0;
+}
+
+/* ---- training, evaluation, prediction ---- */
+
+static void train_model(void)
+{
+    struct gr_outcome outcome = gr_tool_run(0, "train", gr_tool_model(), "--out", run_folder,
+                                            "--threads", "1", "--epochs", "12", NULL);
+    gr_tool_contains(outcome.out, "tiny: 12 epochs, 96 steps, best top1 ");
+    gr_tool_contains(outcome.err, "epoch  1/12  train loss ");
+    gr_tool_contains(outcome.err, "epoch 12/12  train loss ");
+    gr_tool_contains(outcome.err, "val loss ");
+    gr_tool_lacks(outcome.err, "\r");
+    gr_outcome_release(&outcome);
+}
+
+static void check_evaluation(void)
+{
+    char csv[GR_FOLDER_PATH];
+    struct gr_outcome outcome =
+        gr_tool_run(0, "eval", gr_tool_model(), "--weights", best, "--json", "--csv",
+                    gr_folder_file("e.csv", csv), "--batch", "7", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_true(gr_tool_number(json_object_get(json, "metrics"), "top1") > 0.9);
+    assert_true(gr_tool_number(json, "loss") < 0.7);
+    assert_true(gr_tool_number(json, "images") == 61);
+    assert_true(gr_tool_number(json, "skipped") == 0);
+    assert_true(gr_tool_number(json, "images_per_second") > 0);
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    size_t lines = 0;
+    char *text = gr_tool_read(csv);
+    for (const char *at = text; *at; at++)
+        lines += *at == '\n';
+    assert_int_equal(lines, 62);
+    free(text);
+    outcome = gr_tool_run(0, "eval", gr_tool_model(), "--weights", best, "--part", "train", NULL);
+    gr_tool_contains(outcome.out, "top1 ");
+    gr_tool_contains(outcome.out, "images ");
+    gr_outcome_release(&outcome);
+}
+
+static void check_prediction(void)
+{
+    char first[GR_FOLDER_PATH], second[GR_FOLDER_PATH];
+    assert_true(gr_make_plain_jpeg(gr_folder_file("a.jpg", first), 8, 8, 200, 30, 30));
+    assert_true(gr_make_plain_jpeg(gr_folder_file("b.jpg", second), 8, 8, 20, 30, 230));
+    struct gr_outcome outcome = gr_tool_run(0, "predict", "--json", gr_tool_model(), first, second,
+                                            "--weights", best, NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_int_equal(json_array_size(json), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const json_t *rows = json_object_get(json_array_get(json, i), "predictions");
+        double sum = 0, last = 1;
+        assert_int_equal(json_array_size(rows), 4);
+        for (size_t k = 0; k < 4; k++) {
+            const double probability = gr_tool_number(json_array_get(rows, k), "probability");
+            assert_true(probability <= last);
+            last = probability;
+            sum += probability;
+        }
+        assert_true(fabs(sum - 1) < 1e-5);
+    }
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    outcome =
+        gr_tool_run(0, "predict", gr_tool_model(), first, "--weights", best, "--top", "4", NULL);
+    gr_tool_contains(outcome.out, "dogwood");
+    gr_tool_contains(outcome.out, " %");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(4, "predict", gr_tool_model(), gr_tool_model(), "--weights", best, NULL);
+    gr_tool_contains(outcome.err, "tiny.yaml");
+    gr_outcome_release(&outcome);
+}
+
+static void a_trained_model_evaluates_and_predicts(void **state)
+{
+    (void)state;
+    train_model();
+    check_evaluation();
+    check_prediction();
+}
+
+static void quiet_training_prints_the_result_only(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome =
+        gr_tool_run(0, "train", gr_tool_model(), "-q", "-o", run_folder, NULL);
+    gr_tool_contains(outcome.out, "tiny: 3 epochs, 24 steps");
+    assert_string_equal(outcome.err, "");
+    gr_outcome_release(&outcome);
+}
+
+static void sleep_a_little(void)
+{
+    const struct timespec time = {.tv_nsec = 20000000};
+    nanosleep(&time, NULL);
+}
+
+/* Waits until the tool has told of an epoch; half a minute at most. */
+static void wait_for_an_epoch(void)
+{
+    char path[GR_FOLDER_PATH];
+    gr_folder_file("stderr", path);
+    for (int i = 0; i < 1500; i++) {
+        char *text = gr_tool_read(path);
+        const bool there = strstr(text, "epoch ") != NULL;
+        free(text);
+        if (there)
+            return;
+        sleep_a_little();
+    }
+    fail_msg("training does not advance");
+}
+
+static void an_interrupted_run_is_saved_and_goes_on(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM};
+    for (size_t i = 0; i < 2; i++) {
+        char folder[GR_FOLDER_PATH];
+        gr_folder_file(i ? "second" : "first", folder);
+        const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
+                                        "1000000", NULL);
+        wait_for_an_epoch();
+        assert_int_equal(kill(pid, signals[i]), 0);
+        struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
+        gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
+        gr_outcome_release(&outcome);
+        outcome =
+            gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);
+        gr_tool_contains(outcome.out, "kept in ");
+        gr_outcome_release(&outcome);
+    }
+}
+
+/* ---- on a terminal ---- */
+
+/* Reads what the terminal shows until the other side closes. */
+static char *read_terminal(int terminal)
+{
+    size_t length = 0;
+    enum { CAPACITY = 1 << 20 };
+    char *text = malloc(CAPACITY);
+    assert_non_null(text);
+    for (ssize_t got;
+         length < CAPACITY - 1 && (got = read(terminal, text + length, CAPACITY - 1 - length)) > 0;)
+        length += (size_t)got;
+    text[length] = '\0';
+    return text;
+}
+
+/* A terminal of that many columns; *name is what the tool opens. */
+static int open_terminal(unsigned short columns, const char **name)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = columns};
+    const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0);
+    assert_int_equal(grantpt(terminal), 0);
+    assert_int_equal(unlockpt(terminal), 0);
+    assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
+    *name = ptsname(terminal);
+    assert_non_null(*name);
+    return terminal;
+}
+
+static void on_a_terminal_one_line_is_rewritten_and_fits(void **state)
+{
+    (void)state;
+    enum { COLUMNS = 50 };
+    struct gr_tool_streams streams = {0};
+    const int terminal = open_terminal(COLUMNS, &streams.err);
+    setenv("NO_COLOR", "1", 1);
+    setenv("TERM", "xterm", 1);
+    const pid_t pid = gr_tool_start(&streams, "train", gr_tool_model(), "--out", run_folder,
+                                    "--epochs", "2", NULL);
+    char *text = read_terminal(terminal);
+    struct gr_outcome outcome = gr_tool_end(0, pid);
+    unsetenv("NO_COLOR");
+    close(terminal);
+    gr_tool_contains(text, "\repoch 1/2 · train ");
+    gr_tool_lacks(text, "\033[1m");
+    gr_tool_lacks(text, "\033[3");
+    for (const char *line = text; (line = strstr(line, "\repoch")); line++) {
+        size_t columns = 0;
+        for (const char *at = line + 1; *at && *at != '\033' && *at != '\r'; at++)
+            columns += (*at & 0xc0) != 0x80;
+        assert_true(columns < COLUMNS);
+    }
+    free(text);
+    gr_outcome_release(&outcome);
+}
+
+/* ---- tensors in and out ---- */
+
+enum { N = 2, C = 4, PIXELS = 3 * 8 * 8 };
+
+static float image[N * PIXELS]; /* [N, 3, 8, 8] */
+static int32_t label[N] = {1, 3};
+
+static void save_inputs(const char *image_name, int64_t width, bool labels)
+{
+    const struct gr_tensor tensors[] = {
+        {image_name, GR_F32, {4, {N, 3, 64 / width, width}}, image},
+        {"label", GR_S32, {1, {N}}, label},
+    };
+    for (int i = 0; i < N * PIXELS; i++)
+        image[i] = (float)((i * 37) % 101) / 101 - 0.4f;
+    assert_true(gr_tensor_file_write(inputs, tensors, labels ? 2 : 1, NULL, 0, NULL));
+}
+
+static struct gr_tensor_file *load(const char *path)
+{
+    struct gr_error err = {0};
+    struct gr_tensor_file *file = gr_tensor_file_read(path, &err);
+    if (!file)
+        fail_msg("%s", err.message);
+    return file;
+}
+
+static const float *tensor(const struct gr_tensor_file *file, const char *name, int64_t count)
+{
+    const struct gr_tensor *found = gr_tensor_file_find(file, name);
+    if (!found)
+        fail_msg("there is no tensor '%s'", name);
+    assert_int_equal(found->dtype, GR_F32);
+    assert_int_equal(gr_shape_count(&found->shape), count);
+    return found->data;
+}
+
+static void run_fetches_values_and_gradients(void **state)
+{
+    (void)state;
+    save_inputs("image", 8, true);
+    struct gr_outcome outcome =
+        gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--fetch", "fc,prob", "--fetch",
+                    "grad:fc.bias,loss", "--outputs", outputs, NULL);
+    assert_string_equal(outcome.out, "");
+    struct gr_tensor_file *file = load(outputs);
+    const float *fc = tensor(file, "fc", N * C), *prob = tensor(file, "prob", N * C);
+    const float *gradient = tensor(file, "grad:fc.bias", C);
+    double expected[C] = {0}, loss = 0;
+    for (int n = 0; n < N; n++) {
+        double sum = 0;
+        for (int c = 0; c < C; c++)
+            sum += exp((double)fc[n * C + c]);
+        for (int c = 0; c < C; c++) {
+            const double share = exp((double)fc[n * C + c]) / sum;
+            assert_true(fabs(share - (double)prob[n * C + c]) < 1e-6);
+            expected[c] += (share - (label[n] == c)) / N;
+        }
+        loss -= log((double)prob[n * C + label[n]]) / N;
+    }
+    for (int c = 0; c < C; c++)
+        assert_true(fabs(expected[c] - (double)gradient[c]) < 1e-6);
+    assert_true(fabs(loss - (double)*tensor(file, "loss", 1)) < 1e-5);
+    gr_tensor_file_free(file);
+    gr_outcome_release(&outcome);
+}
+
+static void run_makes_training_steps(void **state)
+{
+    (void)state;
+    char before[GR_FOLDER_PATH], after[GR_FOLDER_PATH];
+    save_inputs("image", 8, true);
+    gr_folder_file("before.safetensors", before);
+    gr_folder_file("after.safetensors", after);
+    struct gr_outcome outcome =
+        gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--fetch", "grad:fc.bias",
+                    "--outputs", outputs, "--save-weights", before, NULL);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--weights", before,
+                          "--steps", "1", "--learning-rate", "0.25", "--save-weights", after, NULL);
+    gr_outcome_release(&outcome);
+    struct gr_tensor_file *old = load(before), *new = load(after), *fetched = load(outputs);
+    const float *from = tensor(old, "fc.bias", C), *to = tensor(new, "fc.bias", C);
+    const float *gradient = tensor(fetched, "grad:fc.bias", C);
+    for (int c = 0; c < C; c++)
+        assert_true(fabs((double)(to[c] - (from[c] - 0.25f * gradient[c]))) < 1e-6);
+    gr_tensor_file_free(old);
+    gr_tensor_file_free(new);
+    gr_tensor_file_free(fetched);
+    gr_outcome_release(&outcome);
+}
+
+static void an_input_that_the_targets_do_not_need_may_be_missing_or_there(void **state)
+{
+    (void)state;
+    for (int labels = 0; labels < 2; labels++) {
+        save_inputs("image", 8, labels);
+        struct gr_outcome outcome =
+            gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--outputs", outputs, NULL);
+        struct gr_tensor_file *file = load(outputs);
+        assert_int_equal(gr_tensor_file_count(file), 1);
+        tensor(file, "prob", N * C);
+        gr_tensor_file_free(file);
+        gr_outcome_release(&outcome);
+    }
+}
+
+static void wrong_inputs_are_named_with_both_shapes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *fetch, *message;
+        int64_t width;
+        bool labels;
+        int status;
+    } rows[] = {
+        {"image", "prob", "'image' is f32 2×3×4×16, but the model takes f32 2×3×8×8", 16, true, 4},
+        {"picture", "prob", "there is no tensor 'image' (f32 2×3×8×8)", 8, true, 4},
+        {"image", "loss", "there is no tensor 'label' (s32 2)", 8, false, 4},
+        {"image", "porb", "did you mean 'prob'?", 8, true, 2},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        save_inputs(rows[i].name, rows[i].width, rows[i].labels);
+        struct gr_outcome outcome =
+            gr_tool_run(rows[i].status, "run", gr_tool_model(), "--inputs", inputs, "--fetch",
+                        rows[i].fetch, "--outputs", outputs, NULL);
+        gr_tool_contains(outcome.err, rows[i].message);
+        gr_outcome_release(&outcome);
+    }
+}
+
+static void a_tensor_that_is_no_input_is_refused(void **state)
+{
+    (void)state;
+    static float data[1];
+    const struct gr_tensor tensors[] = {{"image", GR_F32, {4, {N, 3, 8, 8}}, image},
+                                        {"extra", GR_F32, {1, {1}}, data}};
+    assert_true(gr_tensor_file_write(inputs, tensors, 2, NULL, 0, NULL));
+    struct gr_outcome outcome = gr_tool_run(4, "run", gr_tool_model(), "--inputs", inputs,
+                                            "--batch", "2", "--outputs", outputs, NULL);
+    gr_tool_contains(outcome.err, "'extra'");
+    gr_outcome_release(&outcome);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, gr_folder_tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_trained_model_evaluates_and_predicts),
+        TEST(quiet_training_prints_the_result_only),
+        TEST(an_interrupted_run_is_saved_and_goes_on),
+        TEST(on_a_terminal_one_line_is_rewritten_and_fits),
+        TEST(run_fetches_values_and_gradients),
+        TEST(run_makes_training_steps),
+        TEST(an_input_that_the_targets_do_not_need_may_be_missing_or_there),
+        TEST(wrong_inputs_are_named_with_both_shapes),
+        TEST(a_tensor_that_is_no_input_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
