@@ -167,8 +167,7 @@ static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
     return ok && gr_onednn_kernel(planning, pd, args, 2, err);
 }
 
-/* ---- backward
- * ------------------------------------------------------------------------------------ */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *node,
                          const struct gr_buffers *buffers, const struct gr_run *run,
@@ -222,8 +221,7 @@ const struct gr_op gr_op_activation_backward = {
     .plan = backward_plan,
 };
 
-/* ---- fusing
- * --------------------------------------------------------------------------------------- */
+/* ---- fusing ------------------------------------------------------------------------------ */
 
 struct gr_activation gr_activation_of(const struct gr_node *node)
 {
@@ -240,8 +238,7 @@ void gr_activation_apply(const struct gr_activation *activation, float *dst, int
         dst[i] = activation->function(dst[i], activation->alpha);
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static const struct gr_attr leaky_attrs[] = {
     {"alpha", GR_ATTR_FLOAT, offsetof(struct activation_attrs, alpha), .def = 0.01, .min = 0,

@@ -40,7 +40,7 @@ static const struct gr_attr batch_norm_table[] = {
     {0},
 };
 
-/* ---- forward -------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 struct state {
     int64_t lanes;
@@ -132,7 +132,7 @@ static bool forward_plan(struct gr_planning *planning, struct gr_error *err)
     return true;
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* Fills the padded arrays and writes the gradients of weight and bias where they are wanted. */
 static void slope_fill(const struct gr_norm_slope *s, const struct gr_norm_form *form,
@@ -206,7 +206,7 @@ static const struct gr_op batch_norm_backward = {
     .plan = backward_plan,
 };
 
-/* ---- running statistics ---------------------------------------------------------------- */
+/* ---- running statistics ------------------------------------------------------------------ */
 
 struct update_attrs {
     double momentum, unbias; /* unbias: n / (n - 1), n the elements of a channel */
@@ -260,7 +260,7 @@ static const struct gr_op batch_norm_update = {
     .plan = update_plan,
 };
 
-/* ---- the op ---------------------------------------------------------------------------- */
+/* ---- the op ------------------------------------------------------------------------------ */
 
 static bool per_channel(const struct gr_node *node, struct gr_shape *shape)
 {

@@ -31,7 +31,7 @@ int64_t gr_norm_padded(const struct gr_norm_form *form)
     return form->blocks * form->lanes;
 }
 
-/* ---- forward -------------------------------------------------------------------------------- */
+/* ---- forward ----------------------------------------------------------------------------- */
 
 static inline void normalise_lanes(const float *x, float *y, int64_t HW, int64_t lanes,
                                    const float *mean, const float *scale, const float *bias)
@@ -139,7 +139,7 @@ void gr_norm_moments(const struct gr_norm_form *form, const float *x, float *scr
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward ---------------------------------------------------------------------------- */
 
 /* The sums of dy and of dy · (x - mean) of each lane of a slab. */
 static inline void slab_sums(const float *dy, const float *x, int64_t HW, int64_t lanes,

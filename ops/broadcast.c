@@ -122,7 +122,7 @@ bool gr_broadcast_plan(struct gr_planning *planning, enum gr_broadcast_kind kind
     return true;
 }
 
-/* ---- reduce_like ---------------------------------------------------------------------------- */
+/* ---- reduce_like ------------------------------------------------------------------------- */
 
 /* The dimensions of the source split in those that the result keeps and those summed away. */
 struct axes {

@@ -113,8 +113,7 @@ static double linear_macs(const struct gr_node *node)
     return (double)s.n * (double)s.c * (double)s.o;
 }
 
-/* ---- oneDNN
- * --------------------------------------------------------------------------------------- */
+/* ---- oneDNN ------------------------------------------------------------------------------ */
 
 struct linear_descs {
     struct gr_desc src, weights, bias, dst;
@@ -205,8 +204,7 @@ static bool onednn_backward(struct gr_planning *planning, bool data, struct gr_e
     return ok;
 }
 
-/* ---- OpenBLAS
- * ------------------------------------------------------------------------------------- */
+/* ---- OpenBLAS ---------------------------------------------------------------------------- */
 
 static bool forward_run(const struct gr_kernel *kernel, const struct gr_node *node,
                         const struct gr_buffers *buffers, const struct gr_run *run,
@@ -265,8 +263,7 @@ static bool openblas(struct gr_planning *planning, gr_kernel_run_fn *run)
     return true;
 }
 
-/* ---- the op
- * --------------------------------------------------------------------------------------- */
+/* ---- the op ------------------------------------------------------------------------------ */
 
 static bool wants_openblas(const struct gr_planning *planning)
 {

@@ -65,8 +65,7 @@ static bool lrn_grad(struct gr_node *node, struct gr_grad *grad, struct gr_error
     return gr_grad_emit(grad, &lrn_backward, inputs, 2, (const int[]){0}, 1, err) != NULL;
 }
 
-/* ---- kernels
- * --------------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------- */
 
 struct lrn_state {
     int64_t n, c, area;   /* area: positions an image; c: padded to a multiple of block */

@@ -9,8 +9,7 @@
 
 #include "ops.h"
 
-/* ---- versions -----------------------------------------------------------------------------------
- */
+/* ---- versions ---------------------------------------------------------------------------- */
 
 enum { MAX_BLOCKS = 12 };
 
@@ -301,8 +300,7 @@ dnnl_status_t gr_onednn_eltwise_backward(dnnl_primitive_desc_t *pd, dnnl_engine_
 
 #endif
 
-/* ---- descriptors
- * ---------------------------------------------------------------------------------- */
+/* ---- descriptors ------------------------------------------------------------------------- */
 
 static const dnnl_data_type_t types[GR_DTYPE_COUNT] = {
     [GR_F32] = dnnl_f32, [GR_BF16] = dnnl_bf16, [GR_S32] = dnnl_s32, [GR_U8] = dnnl_u8};
@@ -355,8 +353,7 @@ bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct 
     return gr_onednn_ok(status, value->producer, err);
 }
 
-/* ---- layouts
- * --------------------------------------------------------------------------------------- */
+/* ---- layouts ----------------------------------------------------------------------------- */
 
 struct gr_onednn_layout {
     struct gr_layout base; /* first, so that a pointer to it is a pointer to this */
@@ -473,8 +470,7 @@ void gr_onednn_layouts_release(struct gr_backend *backend)
     free(backend->layouts);
 }
 
-/* ---- kernels
- * --------------------------------------------------------------------------------------- */
+/* ---- kernels ----------------------------------------------------------------------------- */
 
 enum { MAX_ARGS = 10 };
 
@@ -624,8 +620,7 @@ dnnl_primitive_attr_t gr_onednn_eltwise_attr(dnnl_alg_kind_t algorithm, float al
     return attr;
 }
 
-/* ---- reorders
- * --------------------------------------------------------------------------------------- */
+/* ---- reorders ---------------------------------------------------------------------------- */
 
 /*
  * The descriptors of both sides of a reorder. Logical dims may differ from the value's (a grouped

@@ -96,8 +96,7 @@ dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *ba
                                 const struct gr_value *value, const struct gr_layout *from,
                                 const struct gr_layout *to);
 
-/* ---- primitive descriptors, with the arguments of oneDNN 3
- * ----------------------------------------- */
+/* ---- primitive descriptors, with the arguments of oneDNN 3 ------------------------------- */
 
 #if DNNL_VERSION_MAJOR >= 3
 #define gr_onednn_conv dnnl_convolution_forward_primitive_desc_create

@@ -53,8 +53,7 @@ static const struct gr_attr avg_attrs[] = {
      .doc = "divide by the window's size even where it covers padding"},
     {0}};
 
-/* ---- geometry
- * ------------------------------------------------------------------------------------- */
+/* ---- geometry ---------------------------------------------------------------------------- */
 
 struct window {
     int64_t kernel[2], stride[2], pad[2]; /* pad: top, left */
@@ -131,8 +130,7 @@ static bool pool_grad(struct gr_node *node, struct gr_grad *grad, struct gr_erro
                         err) != NULL;
 }
 
-/* ---- oneDNN
- * --------------------------------------------------------------------------------------- */
+/* ---- oneDNN ------------------------------------------------------------------------------ */
 
 static dnnl_alg_kind_t algorithm_of(const struct gr_node *forward, const struct window *w)
 {
@@ -207,8 +205,7 @@ static bool onednn_plan(struct gr_planning *planning, const struct gr_node *forw
                   gr_onednn_ok(status, planning->node, err));
 }
 
-/* ---- plain loops
- * ----------------------------------------------------------------------------------- */
+/* ---- plain loops ------------------------------------------------------------------------- */
 
 struct pool_state {
     struct window window;

@@ -23,7 +23,7 @@ extern "C" {
 
 #define GR_VERSION "0.1.0"
 
-/* ---- errors and log -------------------------------------------------------------------------- */
+/* ---- errors and log ---------------------------------------------------------------------- */
 
 /* The values are the tool's exit codes. */
 enum gr_status {
@@ -47,7 +47,7 @@ enum gr_log_level { GR_LOG_ERROR, GR_LOG_WARNING, GR_LOG_INFO, GR_LOG_DEBUG };
  * whole. */
 typedef void gr_log_fn(void *user, enum gr_log_level level, const char *text);
 
-/* ---- tensors --------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 enum { GR_MAX_RANK = 6 };
 
@@ -67,8 +67,7 @@ struct gr_tensor {
     void *data;
 };
 
-/* ---- context: ops, threads, log ---------------------------------------------------------------
- */
+/* ---- context: ops, threads, log ---------------------------------------------------------- */
 
 struct gr_registry; /* a set of ops */
 struct gr_context;
@@ -94,7 +93,7 @@ struct gr_context *gr_context_new(const struct gr_registry *ops,
 void gr_context_free(struct gr_context *context);
 int gr_context_threads(const struct gr_context *context);
 
-/* ---- models ---------------------------------------------------------------------------------- */
+/* ---- models ------------------------------------------------------------------------------ */
 
 struct gr_model;
 
@@ -138,8 +137,7 @@ bool gr_model_get_parameter(struct gr_model *model, const char *name, float *dat
 bool gr_model_set_parameter(struct gr_model *model, const char *name, const float *data,
                             size_t count, struct gr_error *err);
 
-/* ---- plans: a model compiled for a batch, a mode and targets ----------------------------------
- */
+/* ---- plans: a model compiled for a batch, a mode and targets ----------------------------- */
 
 enum gr_mode { GR_INFER, GR_TRAIN };
 enum gr_precision { GR_PRECISION_F32, GR_PRECISION_BF16 };
@@ -186,8 +184,7 @@ void gr_plan_set_learning_rate(struct gr_plan *plan, double learning_rate);
 uint64_t gr_plan_step(const struct gr_plan *plan);
 void gr_plan_set_step(struct gr_plan *plan, uint64_t step);
 
-/* ---- looking into a plan ----------------------------------------------------------------------
- */
+/* ---- looking into a plan ----------------------------------------------------------------- */
 
 struct gr_memory_report {
     size_t parameters;    /* bytes of weights and statistics */
@@ -221,8 +218,7 @@ void gr_plan_profile(struct gr_plan *plan, bool on);
 /* The compiled graph as Graphviz text; free it with free(). NULL when memory runs out. */
 char *gr_plan_dot(const struct gr_plan *plan, struct gr_error *err);
 
-/* ---- training, evaluation, prediction ----------------------------------------------------------
- */
+/* ---- training, evaluation, prediction ---------------------------------------------------- */
 
 struct gr_metric {
     const char *name;
@@ -258,8 +254,7 @@ struct gr_train_options {
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
     bool no_memory_plan;
-    int64_t
-        max_corrupt; /* unreadable images before it fails; 0: as is usual (100), negative: none */
+    int64_t max_corrupt; /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;
 };
@@ -322,8 +317,7 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
                      struct gr_sample *samples, struct gr_prediction *predictions,
                      struct gr_error *err);
 
-/* ---- checks and documentation ------------------------------------------------------------------
- */
+/* ---- checks and documentation ------------------------------------------------------------ */
 
 struct gr_gradcheck_row {
     const char *name; /* of a parameter */
@@ -343,8 +337,7 @@ bool gr_gradcheck(struct gr_model *model, int64_t batch, double tolerance,
 /* Documentation of one kind by name ("conv", "sgd", "idx"), or of all when name is NULL; free(). */
 char *gr_document(const struct gr_registry *ops, const char *name, struct gr_error *err);
 
-/* ---- tensors in files ---------------------------------------------------------------------------
- */
+/* ---- tensors in files -------------------------------------------------------------------- */
 
 /* A safetensors file read whole; tensors borrow from it. */
 struct gr_tensor_file;
@@ -361,8 +354,7 @@ const char *gr_tensor_file_metadata(const struct gr_tensor_file *file, const cha
 bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
                           const char *const *metadata, size_t n_metadata, struct gr_error *err);
 
-/* ---- small services
- * ------------------------------------------------------------------------------ */
+/* ---- small services ---------------------------------------------------------------------- */
 
 enum { GR_SHAPE_TEXT = 128 };
 

@@ -4,7 +4,7 @@
  * OpenBLAS and the OpenMP runtime do inside is theirs.
  *
  * Without sanitizers the allocator is interposed here; with gcc's address sanitizer, whose
- * allocator cannot be, through its hook. Elsewhere the tests are skipped.
+ * allocator cannot be, through its hook. Elsewhere (clang's sanitizer) the tests are skipped.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,6 +24,18 @@ enum { FRAMES = 12, CALLERS = 8 };
 
 static atomic_int watching, n_counted;
 static void *callers[CALLERS]; /* the first that were counted */
+
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define CANNOT_WATCH /* clang's sanitizer is linked into this binary: what is ours cannot be told  \
+                      */
+#endif
+#endif
+#if !defined(__GLIBC__) && !defined(CANNOT_WATCH)
+#define CANNOT_WATCH
+#endif
+
+#ifndef CANNOT_WATCH
 
 /* Is the code at this address in the library of that name? */
 static bool lies_in(const void *address, const char *library)
@@ -45,6 +57,8 @@ static void count(void *caller)
     if (at < CALLERS)
         callers[at] = caller;
 }
+
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 
@@ -84,7 +98,10 @@ static bool can_watch(void)
     return installed;
 }
 
-#elif defined(__GLIBC__) && !defined(__clang__)
+#elif !defined(CANNOT_WATCH)
+
+/* Not inlined: the return address is to be the caller's. */
+#define OUTSIDE __attribute__((noinline))
 
 extern void *__libc_malloc(size_t bytes);
 extern void *__libc_calloc(size_t count, size_t bytes);
@@ -100,31 +117,31 @@ static void note(void *caller)
     atomic_store(&watching, 1);
 }
 
-void *malloc(size_t bytes)
+OUTSIDE void *malloc(size_t bytes)
 {
     note(__builtin_return_address(0));
     return __libc_malloc(bytes);
 }
 
-void *calloc(size_t items, size_t bytes)
+OUTSIDE void *calloc(size_t items, size_t bytes)
 {
     note(__builtin_return_address(0));
     return __libc_calloc(items, bytes);
 }
 
-void *realloc(void *memory, size_t bytes)
+OUTSIDE void *realloc(void *memory, size_t bytes)
 {
     note(__builtin_return_address(0));
     return __libc_realloc(memory, bytes);
 }
 
-void *aligned_alloc(size_t align, size_t bytes)
+OUTSIDE void *aligned_alloc(size_t align, size_t bytes)
 {
     note(__builtin_return_address(0));
     return __libc_memalign(align, bytes);
 }
 
-int posix_memalign(void **memory, size_t align, size_t bytes)
+OUTSIDE int posix_memalign(void **memory, size_t align, size_t bytes)
 {
     note(__builtin_return_address(0));
     *memory = __libc_memalign(align, bytes);

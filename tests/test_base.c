@@ -26,7 +26,7 @@
 #include "base/text.h"
 #include "base/threads.h"
 
-/* ---- errors ---- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static void the_first_error_wins(void **state)
 {
@@ -55,7 +55,7 @@ static void a_long_message_is_cut_not_overrun(void **state)
     assert_int_equal(strlen(err.message), sizeof err.message - 1);
 }
 
-/* ---- pool ---- */
+/* ---- pool -------------------------------------------------------------------------------- */
 
 static void pool_memory_is_zero_aligned_and_apart(void **state)
 {
@@ -137,7 +137,7 @@ static void an_array_grows_and_keeps_its_elements(void **state)
     free(numbers);
 }
 
-/* ---- map ---- */
+/* ---- map --------------------------------------------------------------------------------- */
 
 static void a_map_finds_what_was_put_and_nothing_else(void **state)
 {
@@ -170,7 +170,7 @@ static void putting_a_key_again_replaces_its_value(void **state)
     gr_map_release(&map);
 }
 
-/* ---- text ---- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 static void text_grows_as_it_is_added_to(void **state)
 {
@@ -236,7 +236,7 @@ static void the_nearest_word_is_suggested_or_none(void **state)
     assert_null(gr_nearest("kernel", words, 0));
 }
 
-/* ---- shapes ---- */
+/* ---- shapes ------------------------------------------------------------------------------ */
 
 static void shapes_count_compare_and_print(void **state)
 {
@@ -296,7 +296,7 @@ static void element_types_have_sizes_and_names(void **state)
     }
 }
 
-/* ---- kinds ---- */
+/* ---- kinds ------------------------------------------------------------------------------- */
 
 struct attrs {
     int64_t count, size[2], pad[4];
@@ -389,7 +389,7 @@ static void a_kind_without_attributes_describes_nothing(void **state)
     assert_null(text.data);
 }
 
-/* ---- threads ---- */
+/* ---- threads ----------------------------------------------------------------------------- */
 
 static void threads_follow_the_affinity(void **state)
 {

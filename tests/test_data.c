@@ -91,7 +91,7 @@ static const char *attrs_of(const char *format, const char *path)
     return gr_pool_printf(&test.pool, "%.*s%s%s", (int)(mark - format), format, path, mark + 1);
 }
 
-/* ---- idx ------------------------------------------------------------------------------------- */
+/* ---- idx --------------------------------------------------------------------------------- */
 
 static void idx_files_give_their_pixels_and_labels(void **state)
 {
@@ -272,7 +272,7 @@ static void colour_idx_files_may_be_planar_or_interleaved(void **state)
     }
 }
 
-/* ---- cifar ----------------------------------------------------------------------------------- */
+/* ---- cifar ------------------------------------------------------------------------------- */
 
 static void write_cifar(const char *name, int records, int label_bytes, int first)
 {
@@ -345,8 +345,7 @@ static void damaged_cifar_files_are_refused(void **state)
             "data.train: @/data_batch_1.bin: cannot open: No such file or directory");
 }
 
-/* ---- folders and lists of JPEG files -----------------------------------------------------------
- */
+/* ---- folders and lists of JPEG files ----------------------------------------------------- */
 
 static void folders_are_classes_in_byte_order(void **state)
 {
@@ -473,7 +472,7 @@ static void wrong_lines_of_a_list_are_named(void **state)
     }
 }
 
-/* ---- JPEG ------------------------------------------------------------------------------------ */
+/* ---- JPEG -------------------------------------------------------------------------------- */
 
 /* A list of one file, seen through a resize or crop to 16×16. */
 static struct gr_dataset *open_one(const char *file, int64_t channels, const char *transform,
@@ -625,8 +624,7 @@ static void large_files_are_shrunk_while_decoding(void **state)
     gr_dataset_free(dataset);
 }
 
-/* ---- synthetic, shapes, single images ----------------------------------------------------------
- */
+/* ---- synthetic, shapes, single images ---------------------------------------------------- */
 
 static void synthetic_images_are_alike_within_a_class_and_across_parts(void **state)
 {

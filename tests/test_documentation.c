@@ -36,8 +36,7 @@ static bool is_written_by_users(const struct gr_op *op)
     return !(op->flags & GR_OP_INTERNAL);
 }
 
-/* ---- the overview
- * --------------------------------------------------------------------------------- */
+/* ---- the overview ------------------------------------------------------------------------ */
 
 /* "\n  NAME   DOC\n" is in the text once. */
 static void assert_listed_once(const char *text, const struct gr_kind *kind)
@@ -95,8 +94,7 @@ static void internal_ops_are_not_documented(void **state)
     assert_null(gr_document(gr_standard_ops(), "reorder", &err));
 }
 
-/* ---- pages
- * ---------------------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------------- */
 
 static void a_page_of_an_op_tells_inputs_parameters_attributes_and_an_example(void **state)
 {
@@ -166,8 +164,7 @@ static void an_unknown_name_brings_a_suggestion(void **state)
     assert_string_equal(far.message, "nothing is named 'nothing_like_it'");
 }
 
-/* ---- examples are models
- * -------------------------------------------------------------------------- */
+/* ---- examples are models ----------------------------------------------------------------- */
 
 static void note(void *user, enum gr_log_level level, const char *text)
 {

@@ -138,8 +138,7 @@ static void draw_training(struct picture *picture)
     compile(picture, &loss, 1, true, "training");
 }
 
-/* ---- counting
- * ------------------------------------------------------------------------------------- */
+/* ---- counting ---------------------------------------------------------------------------- */
 
 static int count(const char *text, const char *part)
 {
@@ -220,8 +219,7 @@ static void assert_edges_once(const struct picture *picture)
     assert_true(expected > 3);
 }
 
-/* ---- inference
- * ------------------------------------------------------------------------------------ */
+/* ---- inference --------------------------------------------------------------------------- */
 
 static void every_node_and_edge_is_drawn_once(void **state)
 {
@@ -290,8 +288,7 @@ static void targets_and_views_stand_out(void **state)
     release(&picture);
 }
 
-/* ---- training
- * ------------------------------------------------------------------------------------- */
+/* ---- training ---------------------------------------------------------------------------- */
 
 /* The text of a cluster, up to its closing brace. */
 static char *cluster(const char *text, const char *name)
@@ -345,8 +342,7 @@ static void the_learning_rate_has_no_edges(void **state)
     release(&picture);
 }
 
-/* ---- escapes, Graphviz
- * ---------------------------------------------------------------------------- */
+/* ---- escapes, Graphviz ------------------------------------------------------------------- */
 
 static const char wild[] = "a \"b\" <c> & \\d\n{e}|f";
 

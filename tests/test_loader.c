@@ -296,8 +296,7 @@ static void waiting_is_measured_and_loading_ahead_needs_none(void **state)
     gr_loader_free(loader);
 }
 
-/* ---- images that cannot be read ----------------------------------------------------------------
- */
+/* ---- images that cannot be read ---------------------------------------------------------- */
 
 /* A list of count JPEG files in which those with bad[i] are damaged. */
 static void open_files(int count, const bool *bad)

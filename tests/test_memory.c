@@ -15,8 +15,7 @@
 
 enum { MANY = 20000 };
 
-/* ---- the definition
- * ------------------------------------------------------------------------------ */
+/* ---- the definition ---------------------------------------------------------------------- */
 
 /* A plan and what it was made for. */
 struct trial {
@@ -138,8 +137,7 @@ static void check_trial(struct trial *trial, bool pairs)
     free(groups);
 }
 
-/* ---- random lifetimes
- * ----------------------------------------------------------------------------- */
+/* ---- random lifetimes -------------------------------------------------------------------- */
 
 /* The draw-th number of a seed, from 0 to below bound. */
 static size_t draw(uint64_t seed, size_t at, size_t bound)
@@ -207,8 +205,7 @@ static void a_plan_is_a_function_of_its_lifetimes(void **state)
     }
 }
 
-/* ---- shapes of lifetimes with a known answer
- * --------------------------------------------------------- */
+/* ---- shapes of lifetimes with a known answer --------------------------------------------- */
 
 static void expect_bound(struct trial *trial)
 {
@@ -304,8 +301,7 @@ static void chains_take_no_more_than_they_must(void **state)
     }
 }
 
-/* ---- as real networks have them
- * ---------------------------------------------------------------------- */
+/* ---- as real networks have them ---------------------------------------------------------- */
 
 /*
  * A training step of `layers` layers: activations made forward (two a layer, the second with a
@@ -379,8 +375,7 @@ static void twenty_thousand_lifetimes_are_planned(void **state)
     trial_free(&mixed);
 }
 
-/* ---- sizes beyond memory
- * -------------------------------------------------------------------------- */
+/* ---- sizes beyond memory ----------------------------------------------------------------- */
 
 static void expect_overflow(struct trial *trial)
 {

@@ -113,8 +113,7 @@ static void assert_order(const char *const *names, size_t count)
         assert_string_equal(file->nodes[i].name, names[i]);
 }
 
-/* ---- nodes
- * ---------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static void inputs_default_to_the_node_before(void **state)
 {
@@ -229,8 +228,7 @@ static void labels_are_integers_with_classes(void **state)
     assert_int_equal(file->classes, 4);
 }
 
-/* ---- anchors, merges, variables
- * ----------------------------------------------------------------------- */
+/* ---- anchors, merges, variables ---------------------------------------------------------- */
 
 static void merged_keys_give_way_to_written_ones(void **state)
 {
@@ -317,8 +315,7 @@ static void an_unset_variable_in_data_stops_only_the_use_of_the_data(void **stat
     assert_null(gr_model_file_part(file, "train"));
 }
 
-/* ---- overrides
- * --------------------------------------------------------------------------------------- */
+/* ---- overrides --------------------------------------------------------------------------- */
 
 #define NODES HEAD "nodes:\n  - {name: f.0, op: conv, out_channels: 8, kernel: 3}\n" TAIL
 
@@ -354,8 +351,7 @@ static void the_last_override_of_a_key_wins(void **state)
     assert_int_equal(file->batch, 16);
 }
 
-/* ---- blocks
- * ------------------------------------------------------------------------------------------ */
+/* ---- blocks ------------------------------------------------------------------------------ */
 
 #define RESIDUAL                                                                                   \
     HEAD "blocks:\n"                                                                               \
@@ -431,8 +427,7 @@ static void expressions_compute_as_c_does(void **state)
     }
 }
 
-/* ---- sections
- * ----------------------------------------------------------------------------------------- */
+/* ---- sections ---------------------------------------------------------------------------- */
 
 static void train_says_losses_metrics_and_choices(void **state)
 {
@@ -540,8 +535,7 @@ static void a_file_beyond_the_limit_is_refused(void **state)
     assert_int_equal(err.status, GR_ERR_MODEL);
 }
 
-/* ---- the resolved text
- * --------------------------------------------------------------------------------- */
+/* ---- the resolved text ------------------------------------------------------------------- */
 
 static void the_resolved_text_reads_as_the_same_model(void **state)
 {

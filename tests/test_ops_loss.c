@@ -89,7 +89,7 @@ static void accuracy_is_its_definition(void **state)
     }
 }
 
-/* ---- single cases ---------------------------------------------------------------------------- */
+/* ---- single cases ------------------------------------------------------------------------ */
 
 /* Runs an op on scores [N, C] and labels [N]; false with err set when it fails. */
 static bool run_op(const char *name, const struct gr_check_attr *attrs, int64_t N, int64_t C,

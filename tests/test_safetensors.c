@@ -43,7 +43,7 @@ static struct gr_tensor_file *read_piped(const struct gr_bytes *bytes, struct gr
     return file;
 }
 
-/* ---- one file, byte by byte ---- */
+/* ---- one file, byte by byte -------------------------------------------------------------- */
 
 static float weight[] = {1, -2, 0.5f, 3};
 static int32_t label[] = {-7};
@@ -187,7 +187,7 @@ static void a_dash_is_a_standard_stream(void **state)
     gr_tensor_file_free(file);
 }
 
-/* ---- types ---- */
+/* ---- types ------------------------------------------------------------------------------- */
 
 static void other_types_become_ours(void **state)
 {
@@ -281,7 +281,7 @@ static void a_long_tensor_is_converted_piece_by_piece(void **state)
     gr_tensor_file_free(file);
 }
 
-/* ---- reading and writing that fails ---- */
+/* ---- reading and writing that fails ------------------------------------------------------ */
 
 static void what_cannot_be_opened_is_named(void **state)
 {

@@ -24,7 +24,7 @@
 /* conv1: 8 filters [3, 3, 3] and biases; fc: [4, 8 × 6 × 6] and biases. */
 enum { PARAMETERS = 8 * 27 + 8 + 4 * 288 + 4, MACS = 8 * 27 * 36 + 4 * 288 };
 
-/* ---- pages and usage ---- */
+/* ---- pages and usage --------------------------------------------------------------------- */
 
 static const char *const commands[] = {"train", "eval",  "predict", "run",       "dot", "summary",
                                        "plan",  "bench", "check",   "gradcheck", "ops", "help"};
@@ -117,7 +117,7 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
         {{"gradcheck", "m", "--tolerance", "nan"}, "'nan' is not a number"},
         {{"train"}, "train: MODEL is missing: graph-runner train MODEL"},
         {{"train", "a", "b"}, "train: 'b' is one argument too many"},
-        {{"predict", "m", "--weights", "w"}, "predict: IMAGE is missing"},
+        {{"predict", "m", "--weights", "w"}, "predict: IMAGE is missing, or --count N"},
         {{"eval", "m"}, "eval: --weights FILE is needed"},
         {{"eval", "m", "--weights="}, "eval: --weights: the value is empty"},
         {{"run", "m", "--inputs", "i", "--fetch=a,,b"}, "run: --fetch: a name is empty"},
@@ -153,7 +153,7 @@ static void a_full_disk_is_an_error(void **state)
     gr_outcome_release(&outcome);
 }
 
-/* ---- looking into a model ---- */
+/* ---- looking into a model ---------------------------------------------------------------- */
 
 static void check_counts_nodes_and_parameters(void **state)
 {

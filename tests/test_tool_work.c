@@ -42,7 +42,7 @@ static int set_up(void **state)
     return 0;
 }
 
-/* ---- training, evaluation, prediction ---- */
+/* ---- training, evaluation, prediction ---------------------------------------------------- */
 
 static void train_model(void)
 {
@@ -133,6 +133,52 @@ static void quiet_training_prints_the_result_only(void **state)
     gr_outcome_release(&outcome);
 }
 
+static void a_diverging_run_exits_with_6(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome =
+        gr_tool_run(6, "train", gr_tool_model(), "--out", run_folder, "--set",
+                    "data.train.transform=[{scale: {factor: 1e30}}]", NULL);
+    gr_tool_contains(outcome.err, "graph-runner: diverged in step ");
+    assert_string_equal(outcome.out, "");
+    gr_outcome_release(&outcome);
+}
+
+static void missing_data_exit_with_4(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome =
+        gr_tool_run(4, "train", gr_tool_model(), "--out", run_folder, "--set",
+                    "data.train={idx: {images: nowhere, labels: nowhere}}", NULL);
+    gr_tool_contains(outcome.err, "nowhere");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(4, "eval", gr_tool_model(), "--weights", best, NULL);
+    gr_tool_contains(outcome.err, "best.safetensors");
+    gr_outcome_release(&outcome);
+}
+
+static void samples_of_the_data_are_predicted_with_their_labels(void **state)
+{
+    (void)state;
+    train_model();
+    struct gr_outcome outcome = gr_tool_run(0, "predict", gr_tool_model(), "--weights", best,
+                                            "--count", "5", "--first", "2", "--json", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_int_equal(json_array_size(json), 5);
+    for (size_t i = 0; i < 5; i++)
+        assert_true(gr_tool_number(json_array_get(json, i), "label") == (double)((i + 2) % 4));
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "predict", gr_tool_model(), "--weights", best, "--count", "3",
+                          "--part", "train", "--top", "1", NULL);
+    gr_tool_contains(outcome.out, " of 3 are right");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "predict", gr_tool_model(), "a.jpg", "--weights", best, "--count", "3",
+                          NULL);
+    gr_tool_contains(outcome.err, "either images or --count, not both");
+    gr_outcome_release(&outcome);
+}
+
 static void sleep_a_little(void)
 {
     const struct timespec time = {.tv_nsec = 20000000};
@@ -176,7 +222,7 @@ static void an_interrupted_run_is_saved_and_goes_on(void **state)
     }
 }
 
-/* ---- on a terminal ---- */
+/* ---- on a terminal ----------------------------------------------------------------------- */
 
 /* Reads what the terminal shows until the other side closes. */
 static char *read_terminal(int terminal)
@@ -233,7 +279,7 @@ static void on_a_terminal_one_line_is_rewritten_and_fits(void **state)
     gr_outcome_release(&outcome);
 }
 
-/* ---- tensors in and out ---- */
+/* ---- tensors in and out ------------------------------------------------------------------ */
 
 enum { N = 2, C = 4, PIXELS = 3 * 8 * 8 };
 
@@ -384,6 +430,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_trained_model_evaluates_and_predicts),
         TEST(quiet_training_prints_the_result_only),
+        TEST(a_diverging_run_exits_with_6),
+        TEST(missing_data_exit_with_4),
+        TEST(samples_of_the_data_are_predicted_with_their_labels),
         TEST(an_interrupted_run_is_saved_and_goes_on),
         TEST(on_a_terminal_one_line_is_rewritten_and_fits),
         TEST(run_fetches_values_and_gradients),

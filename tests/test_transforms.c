@@ -75,7 +75,7 @@ static uint8_t pixel(const struct gr_view *view, int64_t c, int64_t h, int64_t w
     return view->pixels[c * view->channel_stride + h * view->row_stride + w * view->column_stride];
 }
 
-/* ---- views ----------------------------------------------------------------------------------- */
+/* ---- views ------------------------------------------------------------------------------- */
 
 static void planar_and_interleaved_sources_are_written_alike(void **state)
 {
@@ -92,7 +92,7 @@ static void planar_and_interleaved_sources_are_written_alike(void **state)
     }
 }
 
-/* ---- resize ---------------------------------------------------------------------------------- */
+/* ---- resize ------------------------------------------------------------------------------ */
 
 /* The weight of source position k for output position i, by the definition, not normalised. */
 static double weight(int64_t i, int64_t k, int64_t in, int64_t size)
@@ -158,7 +158,7 @@ static void the_shortest_side_decides_and_proportions_stay(void **state)
     run(transforms, 1, &wide, 1, 10, 30, 0);
 }
 
-/* ---- crop and flip --------------------------------------------------------------------------- */
+/* ---- crop and flip ----------------------------------------------------------------------- */
 
 static void the_centre_crop_is_the_middle(void **state)
 {
@@ -240,7 +240,7 @@ static void flip_follows_its_probability(void **state)
     }
 }
 
-/* ---- colour and values ----------------------------------------------------------------------- */
+/* ---- colour and values ------------------------------------------------------------------- */
 
 static void grayscale_weighs_the_colours(void **state)
 {
@@ -285,7 +285,7 @@ static void values_are_changed_in_the_order_written(void **state)
     }
 }
 
-/* ---- errors ---------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------ */
 
 static void refuses(const char *const *transforms, int count, const struct gr_extent *extent,
                     enum gr_status status, const char *message)

@@ -22,8 +22,7 @@ struct bench {
     double *seconds; /* [steps], sorted at the end */
 };
 
-/* ---- measuring
- * --------------------------------------------------------------------------------------- */
+/* ---- measuring --------------------------------------------------------------------------- */
 
 static bool time_step(struct gr_plan *plan, double *seconds, struct gr_error *err)
 {
@@ -73,8 +72,7 @@ static double median(const struct bench *bench)
     return (low + bench->seconds[bench->steps / 2]) / 2;
 }
 
-/* ---- nodes
- * ------------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static int slowest_first(const void *a, const void *b)
 {
@@ -147,8 +145,7 @@ static json_t *nodes_json(const struct bench *bench)
     return list;
 }
 
-/* ---- reporting
- * --------------------------------------------------------------------------------------- */
+/* ---- reporting --------------------------------------------------------------------------- */
 
 static int print_json(const struct bench *bench)
 {
@@ -228,7 +225,7 @@ static const struct gr_option options[] = {
      .value = "N",
      .min = 1,
      .max = 1e6,
-     .doc = "steps to measure (default: about three seconds, 3 to 50)"},
+     .doc = "steps to measure (default: about three seconds)"},
     {.name = "warmup",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(warmup),

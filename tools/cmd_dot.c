@@ -154,7 +154,7 @@ static const struct gr_option options[] = {
     {.name = "no-fusion",
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(no_fusion),
-     .doc = "each node as the model has it, none taken over by another"},
+     .doc = "each node as written, none taken over by another"},
     {.name = NULL},
 };
 

@@ -102,7 +102,7 @@ static const struct gr_option options[] = {
 static const struct gr_example examples[] = {
     {"graph-runner eval models/lenet.yaml --weights runs/lenet/best.safetensors",
      "how good the best checkpoint is"},
-    {"graph-runner eval models/lenet.yaml --weights w.safetensors --part train --json",
+    {"graph-runner eval models/lenet.yaml --weights w.st --part train --json",
      "on the training images, as JSON"},
     {.line = NULL},
 };

@@ -17,8 +17,7 @@ static bool same_shape(const struct gr_shape *a, const struct gr_shape *b)
     return same;
 }
 
-/* ---- feeding
- * ----------------------------------------------------------------------------------------- */
+/* ---- feeding ----------------------------------------------------------------------------- */
 
 static int feed_input(struct gr_plan *plan, const struct gr_tensor *input,
                       const struct gr_tensor_file *file, const char *path)
@@ -81,8 +80,7 @@ static int64_t batch_of(const struct gr_session *session, const struct gr_tensor
     return gr_session_batch(session);
 }
 
-/* ---- running
- * ----------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 static int train_steps(const struct gr_session *session, const struct gr_tensor_file *file)
 {
@@ -170,13 +168,13 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(inputs),
      .value = "FILE",
      .required = true,
-     .doc = "safetensors with a tensor for each input, by name"},
+     .doc = "safetensors with each input by name"},
     {.name = "fetch",
      .type = GR_OPTION_WORDS,
      .offset = GR_FIELD(fetch),
      .value = "NAME,...",
-     .doc = "values to compute; grad:NAME is a gradient (default: the model's outputs; with --mode "
-            "train loss and metrics)"},
+     .doc = "values to compute; grad:NAME is a gradient (default: the outputs; with --mode train, "
+            "loss and metrics)"},
     {.name = "outputs",
      .type = GR_OPTION_TEXT,
      .offset = GR_FIELD(outputs),
@@ -189,7 +187,7 @@ static const struct gr_option options[] = {
      .value = "infer|train",
      .choices = gr_modes,
      .def = "infer",
-     .doc = "train: dropout is on and batch norm uses the batch"},
+     .doc = "train: dropout on, statistics of the batch"},
     {.name = "steps",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(steps),
@@ -197,7 +195,7 @@ static const struct gr_option options[] = {
      .min = 0,
      .max = 1e9,
      .def = "0",
-     .doc = "first make so many training steps on the inputs"},
+     .doc = "training steps to make first"},
     {.name = "learning-rate",
      .type = GR_OPTION_NUMBER,
      .offset = GR_FIELD(learning_rate),
@@ -216,8 +214,8 @@ static const struct gr_option options[] = {
 };
 
 static const struct gr_example examples[] = {
-    {"graph-runner run m.yaml --inputs in.st --fetch prob,grad:fc.bias --outputs out.st",
-     "a value and a gradient"},
+    {"graph-runner run m.yaml --inputs in.st --fetch prob,conv1 --outputs out.st",
+     "two values of inference"},
     {"graph-runner run m.yaml --inputs in.st --steps 5 --save-weights w.st",
      "the weights after five training steps"},
     {.line = NULL},

@@ -6,7 +6,7 @@
 #include "commands.h"
 #include "terminal.h"
 
-enum { NARROWEST = 60, WIDEST = 100, NAME_COLUMN = 26, COMMAND_COLUMN = 12 };
+enum { NARROWEST = 60, WIDEST = 100, NAME_COLUMN = 28, COMMAND_COLUMN = 12 };
 
 static int page_width(FILE *file)
 {

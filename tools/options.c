@@ -22,12 +22,12 @@ const struct gr_option gr_common_options[] = {
      .type = GR_OPTION_WORD,
      .offset = GR_FIELD(sets),
      .value = "KEY=VALUE",
-     .doc = "change a key of the model file, as in train.batch=64; may be repeated"},
+     .doc = "change a model key: train.batch=64; repeatable"},
     {.name = "data",
      .type = GR_OPTION_TEXT,
      .offset = GR_FIELD(data),
      .value = "DIR",
-     .doc = "where relative paths of data start, instead of the model file's folder"},
+     .doc = "where relative data paths start"},
     {.name = "batch",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(batch),
@@ -41,7 +41,7 @@ const struct gr_option gr_common_options[] = {
      .value = "N",
      .min = 1,
      .max = 4096,
-     .doc = "threads to use (default: the cores this process may use)"},
+     .doc = "threads (default: the cores this process may use)"},
     {.name = "precision",
      .type = GR_OPTION_CHOICE,
      .offset = GR_FIELD(precision),
@@ -55,14 +55,14 @@ const struct gr_option gr_common_options[] = {
      .value = "auto|openblas",
      .choices = kernels,
      .def = "auto",
-     .doc = "the fastest kernels, or the plain ones on OpenBLAS"},
+     .doc = "oneDNN where it is fast, or OpenBLAS"},
     {.name = "seed",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(seed),
      .value = "N",
      .min = 0,
      .max = 4294967295.0,
-     .doc = "of initial weights, dropout, shuffling and augmentation (0: as the model says)"},
+     .doc = "of all that is random (0: as the model says)"},
     {.name = "quiet",
      .letter = 'q',
      .type = GR_OPTION_FLAG,
@@ -110,8 +110,7 @@ static bool misused(const struct gr_settings *settings, const char *format, ...)
     return false;
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------- */
+/* ---- values ------------------------------------------------------------------------------ */
 
 /* The text as a number, which must be the whole of it. */
 static bool read_number(const char *text, bool integer, double *number, int64_t *whole)
@@ -199,8 +198,7 @@ static bool store(struct gr_settings *settings, const struct gr_option *option, 
     return false;
 }
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------ */
+/* ---- arguments --------------------------------------------------------------------------- */
 
 static const struct gr_option *find(const struct gr_command *command, const char *name,
                                     size_t length)
@@ -275,7 +273,7 @@ static bool missing(const struct gr_settings *settings)
     const char *operand = command->operands;
     for (size_t i = 0; i < settings->operands.count && strchr(operand, ' '); i++)
         operand = strchr(operand, ' ') + 1;
-    return misused(settings, "%.*s is missing: graph-runner %s %s", (int)strcspn(operand, " ."),
+    return misused(settings, "%.*s is missing: graph-runner %s %s", (int)strcspn(operand, " .["),
                    operand, command->name, command->operands);
 }
 

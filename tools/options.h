@@ -41,7 +41,7 @@ struct gr_option {
 #define GR_WEIGHTS_OPTION(needed)                                                                  \
     {                                                                                              \
         .name = "weights", .type = GR_OPTION_TEXT, .offset = GR_FIELD(weights), .value = "FILE",   \
-        .required = needed, .doc = "trained weights: a checkpoint, or any safetensors file"        \
+        .required = needed, .doc = "trained weights, as safetensors"                               \
     }
 #define GR_JSON_OPTION                                                                             \
     {                                                                                              \
@@ -52,18 +52,17 @@ struct gr_option {
     {                                                                                              \
         .name = "mode", .type = GR_OPTION_CHOICE, .offset = GR_FIELD(mode),                        \
         .value = "infer|train", .choices = gr_modes, .def = usual,                                 \
-        .doc = "the graph of inference, or that of a whole training step"                          \
+        .doc = "inference, or a whole training step"                                               \
     }
 #define GR_NO_MEMORY_PLAN_OPTION                                                                   \
     {                                                                                              \
         .name = "no-memory-plan", .type = GR_OPTION_FLAG, .offset = GR_FIELD(no_memory_plan),      \
-        .doc = "give every value memory of its own; results are the same"                          \
+        .doc = "give every value memory of its own; same results"                                  \
     }
 #define GR_MAX_CORRUPT_OPTION                                                                      \
     {                                                                                              \
         .name = "max-corrupt", .type = GR_OPTION_INT, .offset = GR_FIELD(max_corrupt),             \
-        .value = "N", .min = 0, .max = 1e9, .def = "100",                                          \
-        .doc = "unreadable images to skip before giving up"                                        \
+        .value = "N", .min = 0, .max = 1e9, .def = "100", .doc = "unreadable images to bear with"  \
     }
 
 /* A table ends with a row whose name is NULL. */

@@ -64,8 +64,7 @@ static void drop_least(struct fields *fields)
             (fields->count - least) * sizeof *fields->items);
 }
 
-/* ---- the line within an epoch
- * ------------------------------------------------------------------------ */
+/* ---- the line within an epoch ------------------------------------------------------------ */
 
 static void add_position(struct fields *fields, const struct gr_progress *p, bool epochs)
 {
@@ -84,7 +83,7 @@ static void describe(const struct gr_progress *p, bool epochs, struct fields *fi
     char text[GR_FIGURE];
     const bool training = p->learning_rate > 0;
     add_position(fields, p, epochs);
-    add(fields, 2, "loss %.4f", p->loss);
+    add(fields, 2, p->loss < 1e4 ? "loss %.4f" : "loss %.4g", p->loss);
     for (int i = 0; i < p->n_metrics && i < GR_MAX_METRICS; i++)
         add(fields, 4 + i, "%s %s", p->metrics[i].name, gr_percent_text(p->metrics[i].value, text));
     if (training)
@@ -112,13 +111,12 @@ static void show(const struct gr_progress *p, bool epochs, bool terminal)
     gr_status_show(line);
 }
 
-/* ---- the line that sums up an epoch
- * ------------------------------------------------------------------ */
+/* ---- the line that sums up an epoch ------------------------------------------------------ */
 
 static void add_results(struct fields *fields, const struct gr_progress *p)
 {
     char text[GR_FIGURE];
-    add(fields, 0, "%s loss %.4f", p->stage, p->loss);
+    add(fields, 0, p->loss < 1e4 ? "%s loss %.4f" : "%s loss %.4g", p->stage, p->loss);
     for (int i = 0; i < p->n_metrics && i < GR_MAX_METRICS; i++)
         add(fields, 0, "%s %s", p->metrics[i].name, gr_percent_text(p->metrics[i].value, text));
 }

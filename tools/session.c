@@ -62,8 +62,7 @@ struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan
     return gr_plan_new(session->model, &options, err);
 }
 
-/* ---- random inputs
- * ---------------------------------------------------------------------------------- */
+/* ---- random inputs ----------------------------------------------------------------------- */
 
 /* splitmix64: what is fed needs to look random, no more. */
 static uint64_t draw(uint64_t *state)

@@ -29,7 +29,7 @@ struct gr_settings {
     const char *part, *csv, *inputs, *outputs;
     struct gr_words fetch;
     int mode; /* enum gr_mode */
-    int64_t epochs, steps, warmup, top, max_corrupt;
+    int64_t epochs, steps, warmup, top, first, count, max_corrupt;
     double learning_rate, tolerance;
     bool json, nodes, no_memory_plan, no_fusion, help;
 };

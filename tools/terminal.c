@@ -42,8 +42,7 @@ const char *gr_style(FILE *file, enum gr_style style)
     return codes[style];
 }
 
-/* ---- the line that is rewritten
- * -------------------------------------------------------------------- */
+/* ---- the line that is rewritten ---------------------------------------------------------- */
 
 void gr_status_show(const char *text)
 {
@@ -61,8 +60,7 @@ void gr_status_clear(void)
     status_shown = false;
 }
 
-/* ---- messages
- * --------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------------- */
 
 static void say(enum gr_style style, const char *kind, const char *format, va_list args)
     GR_TOOL_PRINTF(3, 0);
@@ -125,8 +123,7 @@ void gr_tool_log(void *user, enum gr_log_level level, const char *text)
     fprintf(stderr, "%s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
 }
 
-/* ---- columns
- * ---------------------------------------------------------------------------------------- */
+/* ---- columns ----------------------------------------------------------------------------- */
 
 /* The next character: its bytes (at least 1) and its columns. */
 static size_t next(const char *text, int *columns)

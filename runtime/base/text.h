@@ -1,6 +1,6 @@
 /*
  * A growing string, for messages, DOT and JSON. Running out of memory is remembered, not reported
- * at each call: ask gr_text_ok once at the end.
+ * at each call: ask gr_text_ok once at the end. The nearest word (gr_nearest) is public.
  */
 #ifndef GR_BASE_TEXT_H
 #define GR_BASE_TEXT_H
@@ -20,11 +20,5 @@ void gr_text_add(struct gr_text *text, const char *format, ...) GR_PRINTF(2, 3);
 void gr_text_append(struct gr_text *text, const char *data, size_t length);
 bool gr_text_ok(const struct gr_text *text, struct gr_error *err);
 void gr_text_release(struct gr_text *text);
-
-/*
- * The candidate nearest to word by edit distance (adjacent swaps count one), for "did you mean";
- * NULL when none is close: at most a third of the word's length, and at least one edit.
- */
-const char *gr_nearest(const char *word, const char *const *candidates, size_t count);
 
 #endif

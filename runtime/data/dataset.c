@@ -198,8 +198,7 @@ void gr_scratch_free(struct gr_scratch *scratch)
     free(scratch);
 }
 
-/* ---- one image file ----------------------------------------------------------------------------
- */
+/* ---- one image file ---------------------------------------------------------------------- */
 
 /* Makes the view as large as the images of the part's source are, where a file may not be. */
 static bool fit(const struct gr_data_part *part, const struct gr_shape *shape,

@@ -75,8 +75,7 @@ struct task {
     int64_t first, end; /* rows */
 };
 
-/* ---- in the threads ----------------------------------------------------------------------------
- */
+/* ---- in the threads ---------------------------------------------------------------------- */
 
 static void add_failure(struct gr_loader *loader, struct slot *slot, struct failure failure,
                         const char *message)
@@ -205,8 +204,7 @@ static void *thread_main(void *user)
     return NULL;
 }
 
-/* ---- making and ending -------------------------------------------------------------------------
- */
+/* ---- making and ending ------------------------------------------------------------------- */
 
 static void clear_slot(struct slot *slot)
 {
@@ -334,8 +332,7 @@ void gr_loader_free(struct gr_loader *loader)
     free(loader);
 }
 
-/* ---- an epoch ----------------------------------------------------------------------------------
- */
+/* ---- an epoch ---------------------------------------------------------------------------- */
 
 /* The epoch's order: Fisher and Yates's shuffle, from the end. */
 static void set_order(struct gr_loader *loader)
@@ -378,8 +375,7 @@ bool gr_loader_start(struct gr_loader *loader, int64_t epoch, int64_t first_batc
     return true;
 }
 
-/* ---- handing out -------------------------------------------------------------------------------
- */
+/* ---- handing out ------------------------------------------------------------------------- */
 
 static double now(void)
 {

@@ -138,7 +138,7 @@ bool gr_pipeline_run(const struct gr_pipeline *pipeline, const struct gr_view *v
                      const struct gr_random_key *key, struct gr_pipeline_scratch *scratch,
                      float *out, struct gr_error *err)
 {
-    struct gr_sample sample = {.view = *view, .key = *key, .resize = &scratch->resize};
+    struct gr_draft sample = {.view = *view, .key = *key, .resize = &scratch->resize};
     for (int i = 0; i < pipeline->count; i++) {
         const struct gr_choice *choice = &pipeline->transforms[i];
         if (!transform_of(choice)->apply)

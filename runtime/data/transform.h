@@ -18,8 +18,8 @@ struct gr_extent {
     int64_t low_height, low_width; /* no sample is smaller; the same as above where that is exact */
 };
 
-/* A sample under way. */
-struct gr_sample {
+/* A sample under way through the transforms. */
+struct gr_draft {
     struct gr_view view;
     struct gr_random_key key; /* of this sample in this epoch */
     uint64_t block;           /* the first of GR_TRANSFORM_BLOCKS random blocks of the transform */
@@ -39,7 +39,7 @@ struct gr_transform {
     bool (*infer)(const void *attrs, struct gr_extent *extent, struct gr_error *err);
 
     /* Either: does it to a sample, in place. GR_ERR_DATA: this sample cannot be used. */
-    bool (*apply)(const void *attrs, struct gr_sample *sample, struct gr_error *err);
+    bool (*apply)(const void *attrs, struct gr_draft *sample, struct gr_error *err);
     /* Or: does it to the values of a channel, which are *scale * pixel + *offset so far. */
     void (*values)(const void *attrs, int channel, double *scale, double *offset);
 

@@ -9,7 +9,7 @@
 enum { SIDE_MAX = 1 << 16 };
 static const int64_t pixels_max = INT64_C(1) << 28; /* of one image */
 
-/* ---- resize ---------------------------------------------------------------------------------- */
+/* ---- resize ------------------------------------------------------------------------------ */
 
 struct resize_attrs {
     int64_t shortest;
@@ -63,7 +63,7 @@ static bool resize_infer(const void *attrs, struct gr_extent *extent, struct gr_
     return true;
 }
 
-static bool resize_apply(const void *attrs, struct gr_sample *sample, struct gr_error *err)
+static bool resize_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     struct gr_view *view = &sample->view;
     int64_t out[2];
@@ -93,7 +93,7 @@ const struct gr_transform gr_transform_resize = {
     .target = resize_target,
 };
 
-/* ---- crop ------------------------------------------------------------------------------------ */
+/* ---- crop -------------------------------------------------------------------------------- */
 
 enum crop_mode { CROP_CENTER, CROP_RANDOM };
 static const char *const crop_modes[] = {"center", "random", NULL};
@@ -141,7 +141,7 @@ static bool crop_infer(const void *attrs, struct gr_extent *extent, struct gr_er
 }
 
 /* The part of the window that lies inside the image, copied into black. */
-static bool crop_padded(struct gr_sample *sample, int64_t top, int64_t left, int64_t height,
+static bool crop_padded(struct gr_draft *sample, int64_t top, int64_t left, int64_t height,
                         int64_t width, struct gr_error *err)
 {
     const struct gr_view *view = &sample->view;
@@ -162,7 +162,7 @@ static bool crop_padded(struct gr_sample *sample, int64_t top, int64_t left, int
     return true;
 }
 
-static bool crop_apply(const void *attrs, struct gr_sample *sample, struct gr_error *err)
+static bool crop_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     const struct crop_attrs *a = attrs;
     const struct gr_view *view = &sample->view;
@@ -194,7 +194,7 @@ const struct gr_transform gr_transform_crop = {
     .apply = crop_apply,
 };
 
-/* ---- flip ------------------------------------------------------------------------------------ */
+/* ---- flip -------------------------------------------------------------------------------- */
 
 struct flip_attrs {
     double p;
@@ -210,7 +210,7 @@ static const struct gr_attr flip_table[] = {
     {.name = NULL},
 };
 
-static bool flip_apply(const void *attrs, struct gr_sample *sample, struct gr_error *err)
+static bool flip_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     const struct flip_attrs *a = attrs;
     (void)err;
@@ -225,7 +225,7 @@ const struct gr_transform gr_transform_flip = {
     .apply = flip_apply,
 };
 
-/* ---- grayscale ------------------------------------------------------------------------------- */
+/* ---- grayscale --------------------------------------------------------------------------- */
 
 struct grayscale_attrs {
     int64_t channels;
@@ -259,7 +259,7 @@ static bool grayscale_infer(const void *attrs, struct gr_extent *extent, struct 
     return true;
 }
 
-static bool grayscale_apply(const void *attrs, struct gr_sample *sample, struct gr_error *err)
+static bool grayscale_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     const struct grayscale_attrs *a = attrs;
     struct gr_view *view = &sample->view;

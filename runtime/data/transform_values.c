@@ -4,7 +4,7 @@
  */
 #include "data/transform.h"
 
-/* ---- scale ----------------------------------------------------------------------------------- */
+/* ---- scale ------------------------------------------------------------------------------- */
 
 struct scale_attrs {
     double factor;
@@ -32,8 +32,7 @@ const struct gr_transform gr_transform_scale = {
     .values = scale_values,
 };
 
-/* ---- mean and normalize -----------------------------------------------------------------------
- */
+/* ---- mean and normalize ------------------------------------------------------------------ */
 
 struct normalize_attrs {
     struct gr_floats mean, std;

@@ -30,8 +30,7 @@ struct drawing {
     bool training;          /* there is more than a forward phase */
 };
 
-/* ---- text
- * ---------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 /* Into a quoted string. */
 static void add_quoted(struct gr_text *out, const char *text)
@@ -73,8 +72,7 @@ static void add_count(struct gr_text *out, double count)
                 count, units[unit]);
 }
 
-/* ---- colours
- * -------------------------------------------------------------------------------------- */
+/* ---- colours ----------------------------------------------------------------------------- */
 
 struct colour {
     const char *category, *fill, *border;
@@ -113,8 +111,7 @@ static const struct colour *colour_of(const struct gr_node *node)
     return &others[hash % (sizeof others / sizeof *others)];
 }
 
-/* ---- nodes
- * ---------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------------- */
 
 static bool is_reorder(const struct gr_node *node)
 {
@@ -261,8 +258,7 @@ static void add_input(const struct drawing *drawing, const struct gr_value *valu
                      "tooltip=\"input\"];\n");
 }
 
-/* ---- edges
- * ---------------------------------------------------------------------------------------- */
+/* ---- edges ------------------------------------------------------------------------------- */
 
 static void add_edge_label(const struct drawing *drawing, const struct gr_value *value,
                            const char *attribute, bool html)
@@ -329,8 +325,7 @@ static void add_edges(const struct drawing *drawing)
     }
 }
 
-/* ---- the page
- * ------------------------------------------------------------------------------------- */
+/* ---- the page ---------------------------------------------------------------------------- */
 
 /* A reorder of a parameter has no place of its own: it belongs to the phase that reads it. */
 static void find_phases(struct drawing *drawing)

@@ -144,8 +144,7 @@ bool gr_node_fail(const struct gr_node *node, struct gr_error *err, const char *
     return gr_fail(err, GR_ERR_MODEL, "%s (%s): %s", node->name, node->op->kind.name, message);
 }
 
-/* ---- forward nodes ------------------------------------------------------------------------------
- */
+/* ---- forward nodes ----------------------------------------------------------------------- */
 
 static bool check_inputs(const struct gr_node *node, struct gr_error *err)
 {
@@ -283,8 +282,7 @@ struct gr_node *gr_graph_emit(struct gr_graph *graph, const struct gr_op *op, en
     return node;
 }
 
-/* ---- uses ---------------------------------------------------------------------------------------
- */
+/* ---- uses -------------------------------------------------------------------------------- */
 
 bool gr_uses_init(struct gr_uses *uses, const struct gr_graph *graph, struct gr_error *err)
 {

@@ -27,8 +27,7 @@ static size_t aligned(size_t bytes)
     return (bytes + GR_MEMORY_ALIGN - 1) / GR_MEMORY_ALIGN * GR_MEMORY_ALIGN;
 }
 
-/* ---- orders -------------------------------------------------------------------------------------
- */
+/* ---- orders ------------------------------------------------------------------------------ */
 
 static int descending(size_t a, size_t b)
 {
@@ -81,8 +80,7 @@ static int by_first_use(const void *a, const void *b)
 static int (*const orders[])(const void *, const void *) = {by_size, by_duration, by_area,
                                                             by_first_use};
 
-/* ---- placing ------------------------------------------------------------------------------------
- */
+/* ---- placing ----------------------------------------------------------------------------- */
 
 /*
  * placed is sorted by offset. Puts the block into the tightest gap; else right under the ceiling,
@@ -177,8 +175,7 @@ static size_t arena_of(const struct block *blocks, size_t count)
     return arena;
 }
 
-/* ---- the plan
- * ------------------------------------------------------------------------------------ */
+/* ---- the plan ---------------------------------------------------------------------------- */
 
 /* Joins lifetimes that share memory; group[i] is the block of lifetime i. */
 static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block *blocks,

@@ -11,8 +11,7 @@
 
 #include "graph/graph.h"
 
-/* ---- layouts ----------------------------------------------------------------------------------
- */
+/* ---- layouts ----------------------------------------------------------------------------- */
 
 /*
  * How a tensor lies in memory. Opaque to the runtime but for its bytes, its name and identity: a
@@ -28,8 +27,7 @@ extern const struct gr_layout gr_layout_plain;
 
 size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value);
 
-/* ---- kernels -----------------------------------------------------------------------------------
- */
+/* ---- kernels ----------------------------------------------------------------------------- */
 
 /* The memory of one node in execution; inputs of an update node may be written (op->n_updated). */
 struct gr_buffers {
@@ -74,8 +72,7 @@ struct gr_planning {
     struct gr_kernel *kernel;     /* out */
 };
 
-/* ---- the gradient rule's view
- * -------------------------------------------------------------------- */
+/* ---- the gradient rule's view ------------------------------------------------------------ */
 
 struct gr_grad;
 
@@ -103,8 +100,7 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
                                     struct gr_value *const *inputs, int n_inputs,
                                     struct gr_error *err);
 
-/* ---- ops
- * ----------------------------------------------------------------------------------------- */
+/* ---- ops --------------------------------------------------------------------------------- */
 
 enum gr_op_flags {
     GR_OP_VIEW = 1, /* the first output is the first input's memory; there is no kernel to run */

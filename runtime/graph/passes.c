@@ -12,8 +12,7 @@ bool gr_node_is_view(const struct gr_node *node)
            ((node->op->flags & GR_OP_TRAINING_ONLY) && !node->graph->training);
 }
 
-/* ---- prune --------------------------------------------------------------------------------------
- */
+/* ---- prune ------------------------------------------------------------------------------- */
 
 /* Nodes stand after the nodes they read, so one walk backwards reaches every ancestor. */
 void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
@@ -32,8 +31,7 @@ void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, siz
     }
 }
 
-/* ---- fuse ---------------------------------------------------------------------------------------
- */
+/* ---- fuse -------------------------------------------------------------------------------- */
 
 /* The only kept consumer of the value, or NULL if there is none or more than one reading. */
 static struct gr_node *only_consumer(const struct gr_uses *uses, const bool *keep,
@@ -97,8 +95,7 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
     return ok;
 }
 
-/* ---- order
- * --------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------- */
 
 /* A binary heap of ready nodes. */
 struct heap {

@@ -12,8 +12,7 @@
 #include "graph/passes.h"
 #include "graph/program_private.h"
 
-/* ---- slots --------------------------------------------------------------------------------------
- */
+/* ---- slots ------------------------------------------------------------------------------- */
 
 static bool grow_slots(struct gr_program *program, struct gr_error *err)
 {
@@ -52,8 +51,7 @@ static bool open_source(struct gr_program *program, struct gr_value *value, stru
     return true;
 }
 
-/* ---- steps --------------------------------------------------------------------------------------
- */
+/* ---- steps ------------------------------------------------------------------------------- */
 
 static struct gr_step *add_step(struct gr_program *program, struct gr_node *node,
                                 struct gr_error *err)
@@ -92,9 +90,9 @@ static void close_step(struct gr_program *program, struct gr_step *step)
     }
 }
 
-/* The same tensor in another layout: one made before, or a new reorder node. */
+/* The same tensor in another layout: a new reorder node, or unless `anew` one made before. */
 static struct gr_value *reordered(struct gr_program *program, struct gr_value *value,
-                                  const struct gr_layout *layout, struct gr_error *err)
+                                  const struct gr_layout *layout, bool anew, struct gr_error *err)
 {
     struct gr_graph *graph = program->graph;
     const char *name = gr_pool_printf(&graph->pool, "%s@%s", value->name, layout->name);
@@ -103,7 +101,7 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
         return NULL;
     }
     struct gr_value *known = gr_graph_value(graph, name);
-    if (known && (size_t)known->id < program->n_slots && slot_of(program, known)->layout == layout)
+    if (!anew && known && (size_t)known->id < program->n_slots && slot_of(program, known)->layout == layout)
         return known;
     struct gr_node *node = gr_graph_emit(graph, graph->ops->reorder,
                                          value->producer ? value->producer->phase : GR_FORWARD,
@@ -140,7 +138,7 @@ static bool settle_input(struct gr_program *program, struct gr_node *node, int i
         return gr_params_lay_out(program->params, slot->stored, wanted, err);
     }
     assert(i >= gr_node_updated(node)); /* what is updated is written as it lies */
-    struct gr_value *copy = reordered(program, value, wanted, err);
+    struct gr_value *copy = reordered(program, value, wanted, false, err);
     if (!copy)
         return false;
     node->inputs[i] = copy;
@@ -209,7 +207,9 @@ static bool settle_targets(struct gr_program *program, struct gr_error *err)
             !gr_params_lay_out(program->params, slot->stored, slot->layout = &gr_layout_plain, err))
             return false;
         if (slot->layout != &gr_layout_plain) {
-            value = reordered(program, value, &gr_layout_plain, err);
+            /* A copy of a parameter made before its update is not what it is after the run. */
+            const bool anew = slot->stored && program->options.run_updates;
+            value = reordered(program, value, &gr_layout_plain, anew, err);
             if (!value)
                 return false;
         }
@@ -293,8 +293,7 @@ void gr_program_free(struct gr_program *program)
     free(program);
 }
 
-/* ---- looking in
- * ---------------------------------------------------------------------------------- */
+/* ---- looking in -------------------------------------------------------------------------- */
 
 void *gr_program_data(const struct gr_program *program, const struct gr_value *value)
 {

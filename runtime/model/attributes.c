@@ -12,8 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- numbers ------------------------------------------------------------------------------------
- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 bool gr_scalar_int(const struct gr_doc *doc, int64_t *value)
 {
@@ -37,8 +36,7 @@ bool gr_scalar_float(const struct gr_doc *doc, double *value)
     return !*end && isfinite(*value);
 }
 
-/* ---- one attribute ------------------------------------------------------------------------------
- */
+/* ---- one attribute ----------------------------------------------------------------------- */
 
 struct attribute {
     struct gr_reader *reader;
@@ -263,8 +261,7 @@ static bool read_attribute(struct attribute *a, void *field)
     return true;
 }
 
-/* ---- all attributes of a kind
- * --------------------------------------------------------------------- */
+/* ---- all attributes of a kind ------------------------------------------------------------ */
 
 static bool listed(const char *const *names, const char *name)
 {
@@ -341,8 +338,7 @@ void *gr_attributes_read(struct gr_reader *reader, const struct gr_kind *kind,
     return attrs;
 }
 
-/* ---- choices
- * --------------------------------------------------------------------------------------- */
+/* ---- choices ----------------------------------------------------------------------------- */
 
 static const struct gr_kind *menu_find(struct gr_reader *reader, const struct gr_menu *menu,
                                        const char *name, struct gr_mark mark,

@@ -25,8 +25,7 @@ struct place {
 
 static const char *const block_keys[] = {"params", "inputs", "nodes", "output", "outputs", NULL};
 
-/* ---- references
- * ----------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------- */
 
 static const char *nearest_local(struct gr_reader *reader, const struct place *place,
                                  const char *name)
@@ -94,8 +93,7 @@ static struct gr_reference *read_inputs(struct gr_reader *reader, const struct p
     return references;
 }
 
-/* ---- the nodes of a place
- * --------------------------------------------------------------------------- */
+/* ---- the nodes of a place ---------------------------------------------------------------- */
 
 static bool put(struct gr_reader *reader, struct gr_map *map, const char *key, const void *value)
 {
@@ -217,8 +215,7 @@ static bool add_nodes(struct gr_reader *reader, struct place *place, const struc
     return true;
 }
 
-/* ---- using a block
- * ------------------------------------------------------------------------------------ */
+/* ---- using a block ----------------------------------------------------------------------- */
 
 static const struct gr_doc *find_block(struct gr_reader *reader, const struct gr_draft *draft)
 {
@@ -390,8 +387,7 @@ static bool use_block(struct gr_reader *reader, const struct place *place,
     return ok;
 }
 
-/* ---- the model
- * ------------------------------------------------------------------------------------------ */
+/* ---- the model --------------------------------------------------------------------------- */
 
 /* Each block's own form, whether it is used or not. */
 static void check_blocks(struct gr_reader *reader)

@@ -8,8 +8,7 @@
 
 #include "base/map.h"
 
-/* ---- making nodes ------------------------------------------------------------------------------
- */
+/* ---- making nodes ------------------------------------------------------------------------ */
 
 struct gr_doc *gr_doc_new(struct gr_doc_maker *maker, enum gr_doc_type type, struct gr_mark mark)
 {
@@ -95,8 +94,7 @@ struct gr_doc *gr_doc_copy(struct gr_doc_maker *maker, const struct gr_doc *doc)
     return copy;
 }
 
-/* ---- asking -------------------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------------------ */
 
 struct gr_doc_pair *gr_doc_pair(const struct gr_doc *mapping, const char *key)
 {
@@ -134,8 +132,7 @@ const char *gr_doc_describe(struct gr_pool *pool, const struct gr_doc *doc)
     return text ? text : "this";
 }
 
-/* ---- parsing ------------------------------------------------------------------------------------
- */
+/* ---- parsing ----------------------------------------------------------------------------- */
 
 struct parse {
     struct gr_doc_maker *maker;
@@ -277,8 +274,7 @@ static struct gr_doc *parse_sequence(struct parse *parse, const yaml_event_t *st
     }
 }
 
-/* ---- mappings: duplicate keys and merges
- * --------------------------------------------------------- */
+/* ---- mappings: duplicate keys and merges ------------------------------------------------- */
 
 /* The keys of a mapping under construction; large ones are found through a map. */
 struct keys {

@@ -40,8 +40,7 @@ struct catalogue {
     size_t count;
 };
 
-/* ---- the catalogue
- * -------------------------------------------------------------------------------- */
+/* ---- the catalogue ----------------------------------------------------------------------- */
 
 static size_t count_kinds(const struct gr_kind *const *kinds)
 {
@@ -85,8 +84,7 @@ static bool catalogue_init(struct catalogue *catalogue, const struct gr_registry
     return true;
 }
 
-/* ---- the overview
- * --------------------------------------------------------------------------------- */
+/* ---- the overview ------------------------------------------------------------------------ */
 
 static const char *group_of(const struct entry *entry)
 {
@@ -112,8 +110,7 @@ static void add_overview(const struct catalogue *catalogue, struct gr_text *out)
     }
 }
 
-/* ---- attributes
- * ----------------------------------------------------------------------------------- */
+/* ---- attributes -------------------------------------------------------------------------- */
 
 static const char *const types[] = {
     [GR_ATTR_INT] = "integer",
@@ -173,8 +170,7 @@ static void add_attribute(const struct gr_attr *attr, struct gr_text *out)
     gr_text_add(out, "\n  %-*s  %s\n", NAME_WIDTH, "", attr->doc);
 }
 
-/* ---- an example
- * ----------------------------------------------------------------------------------- */
+/* ---- an example -------------------------------------------------------------------------- */
 
 static double clamp(double value, const struct gr_attr *attr)
 {
@@ -272,8 +268,7 @@ static void add_example(const struct entry *entry, struct gr_text *out)
     gr_text_release(&text);
 }
 
-/* ---- a page
- * --------------------------------------------------------------------------------------- */
+/* ---- a page ------------------------------------------------------------------------------ */
 
 static void add_parameter(const struct gr_param_rule *rule, struct gr_text *out)
 {
@@ -308,8 +303,7 @@ static void add_page(const struct entry *entry, struct gr_text *out)
     add_example(entry, out);
 }
 
-/* ---- finding one
- * ---------------------------------------------------------------------------------- */
+/* ---- finding one ------------------------------------------------------------------------- */
 
 static bool fail_unknown(const struct catalogue *catalogue, const char *name, struct gr_error *err)
 {

@@ -100,8 +100,7 @@ bool gr_model_materialise(struct gr_model *model, struct gr_error *err)
     return ok;
 }
 
-/* ---- weights
- * --------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------- */
 
 static bool is_written(const struct gr_stored *stored, bool states)
 {

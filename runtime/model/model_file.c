@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the top level
- * --------------------------------------------------------------------------------------- */
+/* ---- the top level ----------------------------------------------------------------------- */
 
 static const char *const sections[] = {"format", "name",        "description", "inputs", "nodes",
                                        "blocks", "class_names", "train",       "data",   NULL};
@@ -123,8 +122,7 @@ static bool read_document(struct gr_reader *reader, const struct gr_source *sour
            gr_sections_rest(reader) && !reader->maker.failed && gr_model_graph_check(reader, err);
 }
 
-/* ---- beginning and end
- * -------------------------------------------------------------------------------------- */
+/* ---- beginning and end ------------------------------------------------------------------- */
 
 static const char *folder_of(struct gr_pool *pool, const char *path)
 {

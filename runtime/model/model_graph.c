@@ -82,8 +82,7 @@ struct gr_graph *gr_model_file_graph(const struct gr_model_file *file, int64_t b
     return NULL;
 }
 
-/* ---- the check
- * --------------------------------------------------------------------------------------- */
+/* ---- the check --------------------------------------------------------------------------- */
 
 /* Failures of the graph: of the model (noted, reading goes on), or of the machine. */
 static bool note(struct gr_reader *reader, struct gr_mark mark, const struct gr_block_use *use,

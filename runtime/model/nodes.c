@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- one node
- * --------------------------------------------------------------------------------------- */
+/* ---- one node ---------------------------------------------------------------------------- */
 
 /* An op that may stand in a model file. */
 static bool is_offered(const struct gr_op *op)
@@ -141,8 +140,7 @@ static bool read_node(struct gr_reader *reader, const struct gr_draft *draft,
     return !reader->maker.failed;
 }
 
-/* ---- references
- * --------------------------------------------------------------------------------------- */
+/* ---- references -------------------------------------------------------------------------- */
 
 /* The longest prefix of name, ended by a dot, that is a key of a map; its length, or 0. */
 static size_t known_prefix(struct gr_reader *reader, const char *name, const struct gr_map *map)
@@ -212,8 +210,7 @@ const char *gr_nodes_resolve(struct gr_reader *reader, const struct gr_reference
     return NULL;
 }
 
-/* ---- what a node reads, and the order
- * ------------------------------------------------------------------- */
+/* ---- what a node reads, and the order ---------------------------------------------------- */
 
 /* A node while it is put in order; its dependencies are indices of drafts. */
 struct work {
@@ -325,8 +322,7 @@ static bool visit(struct gr_reader *reader, struct work *works, size_t *stack, s
     return ok;
 }
 
-/* ---- back into the document
- * -------------------------------------------------------------------------------- */
+/* ---- back into the document -------------------------------------------------------------- */
 
 static struct gr_doc *text_doc(struct gr_reader *reader, const char *text, struct gr_mark mark)
 {

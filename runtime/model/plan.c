@@ -11,8 +11,7 @@
 
 static const char gradient_prefix[] = "grad:";
 
-/* ---- targets
- * --------------------------------------------------------------------------------------- */
+/* ---- targets ----------------------------------------------------------------------------- */
 
 static bool is_gradient(const char *target)
 {
@@ -130,8 +129,7 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
     return true;
 }
 
-/* ---- node infos
- * ------------------------------------------------------------------------------------ */
+/* ---- node infos -------------------------------------------------------------------------- */
 
 static const char *const phases[] = {
     [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
@@ -169,8 +167,7 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
     return true;
 }
 
-/* ---- building
- * -------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------- */
 
 static bool compile(struct gr_plan *plan, struct gr_error *err)
 {
@@ -249,8 +246,7 @@ void gr_plan_free(struct gr_plan *plan)
     free(plan);
 }
 
-/* ---- feeding, running, fetching
- * --------------------------------------------------------------------- */
+/* ---- feeding, running, fetching ---------------------------------------------------------- */
 
 size_t gr_plan_input_count(const struct gr_plan *plan)
 {
@@ -360,8 +356,7 @@ void gr_plan_set_step(struct gr_plan *plan, uint64_t step)
     plan->step = step;
 }
 
-/* ---- looking in
- * ------------------------------------------------------------------------------------- */
+/* ---- looking in -------------------------------------------------------------------------- */
 
 struct gr_memory_report gr_plan_memory(const struct gr_plan *plan)
 {

@@ -69,8 +69,7 @@ struct gr_reader {
     struct gr_model_unset *unset;
 };
 
-/* ---- reader.c -----------------------------------------------------------------------------------
- */
+/* ---- reader.c ---------------------------------------------------------------------------- */
 
 /*
  * Notes a mistake at a node of the document. Of a scalar with an unset variable it says that; of
@@ -112,8 +111,7 @@ bool gr_reader_check_name(struct gr_reader *reader, const struct gr_doc *doc, co
 void gr_reader_check_keys(struct gr_reader *reader, const struct gr_doc *mapping, const char *what,
                           const char *const *names);
 
-/* ---- attributes.c
- * --------------------------------------------------------------------------------- */
+/* ---- attributes.c ------------------------------------------------------------------------ */
 
 /*
  * Fills the kind's attribute struct from a mapping (NULL: nothing written) by the kind's table.
@@ -143,8 +141,7 @@ bool gr_scalar_float(const struct gr_doc *doc, double *value);
 /* A path as written -> where to open it, and (for the resolved model) independent of the folder. */
 const char *gr_reader_path(struct gr_reader *reader, const char *folder, struct gr_doc *doc);
 
-/* ---- overrides.c
- * ---------------------------------------------------------------------------------- */
+/* ---- overrides.c ------------------------------------------------------------------------- */
 
 /* Applies the overrides to the document; those that name nodes inside blocks are kept for later. */
 bool gr_overrides_apply(struct gr_reader *reader, const struct gr_model_options *options);
@@ -152,8 +149,7 @@ bool gr_overrides_apply(struct gr_reader *reader, const struct gr_model_options 
 /* Applies those that were kept, to the drafts. */
 bool gr_overrides_apply_waiting(struct gr_reader *reader);
 
-/* ---- variables.c
- * ---------------------------------------------------------------------------------- */
+/* ---- variables.c ------------------------------------------------------------------------- */
 
 /* Replaces ${VAR} and ${VAR:-default} in every scalar below doc. */
 bool gr_variables_environment(struct gr_reader *reader, struct gr_doc *doc);
@@ -171,14 +167,12 @@ struct gr_block_scope {
 struct gr_doc *gr_variables_block(struct gr_reader *reader, const struct gr_doc *doc,
                                   const struct gr_block_scope *scope);
 
-/* ---- blocks.c
- * ------------------------------------------------------------------------------------- */
+/* ---- blocks.c ---------------------------------------------------------------------------- */
 
 /* Reads `blocks` and `nodes` into drafts, aliases and their maps. */
 bool gr_blocks_expand(struct gr_reader *reader);
 
-/* ---- nodes.c
- * -------------------------------------------------------------------------------------- */
+/* ---- nodes.c ----------------------------------------------------------------------------- */
 
 /*
  * What a reference stands for, through aliases: the name of a value as the graph has it. *draft
@@ -191,14 +185,12 @@ const char *gr_nodes_resolve(struct gr_reader *reader, const struct gr_reference
 /* Turns the drafts into file->nodes, in topological order, and the document's nodes into them. */
 bool gr_nodes_read(struct gr_reader *reader);
 
-/* ---- sections.c
- * ------------------------------------------------------------------------------------ */
+/* ---- sections.c -------------------------------------------------------------------------- */
 
 bool gr_sections_inputs(struct gr_reader *reader);
 bool gr_sections_rest(struct gr_reader *reader); /* class_names, train, data */
 
-/* ---- model_graph.c
- * ---------------------------------------------------------------------------------- */
+/* ---- model_graph.c ----------------------------------------------------------------------- */
 
 /*
  * Builds the graph once to check shapes and what train names, noting mistakes, and finds the
@@ -206,8 +198,7 @@ bool gr_sections_rest(struct gr_reader *reader); /* class_names, train, data */
  */
 bool gr_model_graph_check(struct gr_reader *reader, struct gr_error *err);
 
-/* ---- resolved.c
- * -------------------------------------------------------------------------------------- */
+/* ---- resolved.c -------------------------------------------------------------------------- */
 
 /* The document as YAML; heap, NULL: out of memory. */
 char *gr_resolved_text(const struct gr_doc *root);

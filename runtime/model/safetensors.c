@@ -92,8 +92,7 @@ static bool take(struct reading *in, void *data, size_t bytes)
     return true;
 }
 
-/* ---- the header --------------------------------------------------------------------------------
- */
+/* ---- the header -------------------------------------------------------------------------- */
 
 static json_t *parse_header(struct reading *in, const char *text, size_t length)
 {
@@ -238,8 +237,7 @@ static bool read_entries(struct reading *in, json_t *header)
     return true;
 }
 
-/* ---- the data ----------------------------------------------------------------------------------
- */
+/* ---- the data ---------------------------------------------------------------------------- */
 
 static int by_begin(const void *left, const void *right)
 {
@@ -379,8 +377,7 @@ struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name
     return NULL;
 }
 
-/* ---- the public face ----------------------------------------------------------------------------
- */
+/* ---- the public face --------------------------------------------------------------------- */
 
 struct gr_tensor_file *gr_tensor_file_read(const char *path, struct gr_error *err)
 {

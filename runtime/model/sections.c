@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- inputs
- * ------------------------------------------------------------------------------------------ */
+/* ---- inputs ------------------------------------------------------------------------------ */
 
 struct input_attrs {
     struct gr_ints shape;
@@ -103,8 +102,7 @@ bool gr_sections_inputs(struct gr_reader *reader)
     return true;
 }
 
-/* ---- class names
- * ---------------------------------------------------------------------------------------- */
+/* ---- class names ------------------------------------------------------------------------- */
 
 /* One name a line, into a list like one that was written. */
 static struct gr_doc *read_lines(struct gr_reader *reader, FILE *file, const struct gr_doc *where)
@@ -184,9 +182,7 @@ static bool read_class_names(struct gr_reader *reader)
     return true;
 }
 
-/* ---- train
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- train ------------------------------------------------------------------------------- */
 
 struct train_attrs {
     int64_t batch, epochs, seed;
@@ -412,9 +408,7 @@ static bool read_train(struct gr_reader *reader)
     return read_choices(reader, train);
 }
 
-/* ---- data
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- data -------------------------------------------------------------------------------- */
 
 static bool read_source(struct gr_reader *reader, struct gr_doc *doc, const struct gr_doc *where,
                         struct gr_model_part *part)

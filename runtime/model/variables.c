@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the environment
- * ------------------------------------------------------------------------------ */
+/* ---- the environment --------------------------------------------------------------------- */
 
 static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
 static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
@@ -98,8 +97,7 @@ bool gr_variables_environment(struct gr_reader *reader, struct gr_doc *doc)
     return ok;
 }
 
-/* ---- expressions
- * ------------------------------------------------------------------------------------ */
+/* ---- expressions ------------------------------------------------------------------------- */
 
 /* Parsing an expression by recursive descent; the first error stops it. */
 struct expression {
@@ -273,8 +271,7 @@ static int64_t compare(struct expression *e)
     return left;
 }
 
-/* ---- texts with expressions
- * ------------------------------------------------------------------------- */
+/* ---- texts with expressions -------------------------------------------------------------- */
 
 /* The name in a text that is nothing but $(name), or NULL. */
 static const char *only_parameter(struct gr_reader *reader, const char *text)

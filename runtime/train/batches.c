@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_CORRUPT = 100 };
+enum { USUAL_MAX_CORRUPT = 100 };
 
 bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input **image,
                        const struct gr_model_input **label, struct gr_error *err)
@@ -32,7 +32,7 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
 }
 
 bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
-                     int64_t batch, bool training, struct gr_error *err)
+                     int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err)
 {
     struct gr_context *context = model->context;
     const struct gr_model_part *found = gr_model_file_part(model->file, part);
@@ -60,7 +60,9 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
         .shuffle = training,
         .drop_last = training && gr_dataset_count(batches->dataset) >= batch,
         .replace_corrupt = training,
-        .max_corrupt = MAX_CORRUPT,
+        .max_corrupt = max_corrupt == 0  ? USUAL_MAX_CORRUPT
+                       : max_corrupt < 0 ? 0
+                                         : max_corrupt,
         .log = context->log,
         .log_user = context->log_user};
     batches->loader = gr_loader_new(batches->dataset, &options, err);

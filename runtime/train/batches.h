@@ -22,10 +22,10 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
 
 /*
  * Opens a part for training (shuffled, full batches, corrupt images replaced) or evaluation (in
- * order, each readable image once).
+ * order, each readable image once). max_corrupt is as in struct gr_train_options.
  */
 bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
-                     int64_t batch, bool training, struct gr_error *err);
+                     int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err);
 void gr_batches_close(struct gr_batches *batches);
 
 /* Takes the next batch and feeds it to the plan; batch->count is 0 at the end of the epoch. */

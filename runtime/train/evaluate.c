@@ -102,8 +102,7 @@ bool gr_evaluate_part(struct gr_batches *batches, struct gr_plan *plan,
     return true;
 }
 
-/* ---- per image
- * ------------------------------------------------------------------------------------- */
+/* ---- per image --------------------------------------------------------------------------- */
 
 struct csv {
     FILE *file;
@@ -174,7 +173,7 @@ bool gr_evaluate(struct gr_model *model, const struct gr_eval_options *options,
     bool stopped = false, ok = false;
     if (options->csv && !scores)
         return false;
-    if (!gr_batches_open(&batches, model, part, batch, false, err) ||
+    if (!gr_batches_open(&batches, model, part, batch, false, options->max_corrupt, err) ||
         !(plan = gr_evaluation_plan(model, batch, options->precision, scores, err)))
         goto out;
     if (options->csv) {

@@ -87,8 +87,7 @@ out:
     return ok;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------------- */
 
 struct files {
     const struct gr_model_part *part;
@@ -112,8 +111,7 @@ bool gr_predict(struct gr_model *model, const char *const *images, size_t n_imag
            predict(model, files.image, read_file, &files, n_images, top, predictions, err);
 }
 
-/* ---- samples
- * ----------------------------------------------------------------------------------------- */
+/* ---- samples ----------------------------------------------------------------------------- */
 
 struct samples {
     const struct gr_dataset *dataset;
@@ -137,7 +135,7 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
     struct samples from = {.scratch = gr_scratch_new(), .first = first};
     const char *name = part ? part : gr_model_file_part(model->file, "test") ? "test" : "val";
     bool ok = (from.scratch || gr_fail_memory(err, "images")) &&
-              gr_batches_open(&batches, model, name, 1, false, err);
+              gr_batches_open(&batches, model, name, 1, false, 0, err);
     const int64_t have = ok ? gr_dataset_count(batches.dataset) : 0;
     if (ok && (first < 0 || first > have || (int64_t)count > have - first))
         ok = gr_fail(err, GR_ERR_USAGE, "data.%s has %" PRId64 " samples, not %" PRId64, name, have,

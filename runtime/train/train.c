@@ -38,8 +38,7 @@ struct trainer {
     bool stopped;
 };
 
-/* ---- the run folder
- * --------------------------------------------------------------------------------- */
+/* ---- the run folder ---------------------------------------------------------------------- */
 
 static bool path_in(const struct trainer *t, const char *name, char path[PATH_SIZE],
                     struct gr_error *err)
@@ -106,8 +105,7 @@ static bool save(struct trainer *t, const char *name, struct gr_error *err)
     return path_in(t, name, path, err) && gr_checkpoint_save(t->model, path, &t->standing, err);
 }
 
-/* ---- set-up
- * ----------------------------------------------------------------------------------------- */
+/* ---- set-up ------------------------------------------------------------------------------ */
 
 /* What decides which checkpoint is best, and whether more of it is better. */
 static bool choose_monitor(struct trainer *t, struct gr_error *err)
@@ -141,9 +139,10 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .no_memory_plan = o->no_memory_plan};
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
-    if (!choose_monitor(t, err) || !gr_batches_open(&t->data, model, "train", batch, true, err) ||
+    if (!choose_monitor(t, err) ||
+        !gr_batches_open(&t->data, model, "train", batch, true, o->max_corrupt, err) ||
         (gr_model_file_part(model->file, "val") &&
-         !gr_batches_open(&t->validation, model, "val", batch, false, err)))
+         !gr_batches_open(&t->validation, model, "val", batch, false, o->max_corrupt, err)))
         return false;
     if (o->weights && !gr_model_load_weights(model, o->weights, err))
         return false;
@@ -164,8 +163,7 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     return open_folder(t, err);
 }
 
-/* ---- figures
- * ---------------------------------------------------------------------------------------- */
+/* ---- figures ----------------------------------------------------------------------------- */
 
 static double seconds_left(const struct trainer *t, int64_t batch)
 {
@@ -179,6 +177,23 @@ static double seconds_left(const struct trainer *t, int64_t batch)
     const int64_t done = t->standing.epoch + 1;
     return each * (double)left +
            t->validation_seconds / (double)done * (double)(t->epochs - t->standing.epoch);
+}
+
+/* The monitored one of an epoch's figures. */
+static double monitored(const struct trainer *t, const struct gr_metric *metrics, int n_metrics,
+                        double loss)
+{
+    for (int i = 0; i < n_metrics; i++)
+        if (strcmp(metrics[i].name, t->monitor) == 0)
+            return metrics[i].value;
+    return loss;
+}
+
+static bool is_best(const struct trainer *t, double value)
+{
+    if (!isfinite(value) || !t->standing.has_best)
+        return isfinite(value);
+    return t->higher_is_better ? value > t->standing.best : value < t->standing.best;
 }
 
 static bool show(struct trainer *t, int64_t batch, double rate, bool last)
@@ -202,7 +217,18 @@ static bool show(struct trainer *t, int64_t batch, double rate, bool last)
         .seconds_left = seconds_left(t, batch),
         .last = last};
     memcpy(p.metrics, t->epoch_means.metrics, sizeof p.metrics);
+    p.best =
+        last && !t->validation.loader && is_best(t, monitored(t, p.metrics, p.n_metrics, p.loss));
     return t->options->progress(t->options->progress_user, &p);
+}
+
+/* Passes a validation's progress on, saying whether its result is the best so far. */
+static bool show_validation(void *user, const struct gr_progress *progress)
+{
+    const struct trainer *t = user;
+    struct gr_progress p = *progress;
+    p.best = p.last && is_best(t, monitored(t, p.metrics, p.n_metrics, p.loss));
+    return !t->options->progress || t->options->progress(t->options->progress_user, &p);
 }
 
 static bool record(struct trainer *t, const char *stage, const struct gr_eval_result *means,
@@ -221,8 +247,7 @@ static bool record(struct trainer *t, const char *stage, const struct gr_eval_re
     return gr_metrics_write(t->metrics, stage, pairs, n, err);
 }
 
-/* ---- a step
- * ----------------------------------------------------------------------------------------- */
+/* ---- a step ------------------------------------------------------------------------------ */
 
 /* Runs the same batch once more with every output checked, to say where the numbers broke. */
 static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
@@ -308,16 +333,7 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
     }
 }
 
-/* ---- after an epoch
- * ---------------------------------------------------------------------------------- */
-
-static double monitored(const struct trainer *t, const struct gr_eval_result *means)
-{
-    for (int i = 0; i < means->n_metrics; i++)
-        if (strcmp(means->metrics[i].name, t->monitor) == 0)
-            return means->metrics[i].value;
-    return means->loss;
-}
+/* ---- after an epoch ---------------------------------------------------------------------- */
 
 static bool validate(struct trainer *t, struct gr_eval_result *means, double rate,
                      struct gr_error *err)
@@ -327,8 +343,8 @@ static bool validate(struct trainer *t, struct gr_eval_result *means, double rat
                                          .epochs = t->epochs,
                                          .total_step = t->standing.step,
                                          .learning_rate = rate};
-    if (!gr_evaluate_part(&t->validation, t->validation_plan, &progress, t->options->progress,
-                          t->options->progress_user, NULL, NULL, means, &t->stopped, err))
+    if (!gr_evaluate_part(&t->validation, t->validation_plan, &progress, show_validation, t, NULL,
+                          NULL, means, &t->stopped, err))
         return false;
     t->validation_seconds += means->seconds;
     return t->stopped || record(t, "val", means, rate, means->seconds, err);
@@ -338,15 +354,14 @@ static bool validate(struct trainer *t, struct gr_eval_result *means, double rat
 static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
 {
     struct gr_eval_result means = t->epoch_means;
-    if (!record(t, "train", &t->epoch_means, rate, gr_seconds() - t->start, err) ||
+    /* A run resumed within a validation has no training of this epoch to record again. */
+    if ((means.images && !record(t, "train", &means, rate, gr_seconds() - t->start, err)) ||
         (t->validation.loader && !validate(t, &means, rate, err)))
         return false;
     if (t->stopped)
         return true;
-    const double value = monitored(t, &means);
-    const bool best = isfinite(value) &&
-                      (!t->standing.has_best ||
-                       (t->higher_is_better ? value > t->standing.best : value < t->standing.best));
+    const double value = monitored(t, means.metrics, means.n_metrics, means.loss);
+    const bool best = is_best(t, value);
     gr_schedule_observe(&t->model->file->learning_rate, &t->standing.schedule, value,
                         t->higher_is_better);
     t->standing.epoch++;

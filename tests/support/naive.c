@@ -5,8 +5,7 @@
 
 #include <math.h>
 
-/* ---- windows ------------------------------------------------------------------------------------
- */
+/* ---- windows ----------------------------------------------------------------------------- */
 
 int64_t gr_naive_size(const struct gr_naive_window *w, int axis)
 {
@@ -115,8 +114,7 @@ void gr_naive_global_avg_pool(int64_t N, int64_t C, int64_t HW, const double *sr
     }
 }
 
-/* ---- others -------------------------------------------------------------------------------------
- */
+/* ---- others ------------------------------------------------------------------------------ */
 
 void gr_naive_lrn(int64_t N, int64_t C, int64_t HW, int64_t size, double alpha, double beta,
                   double k, const double *src, double *dst)

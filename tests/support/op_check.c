@@ -16,8 +16,7 @@
 #include "graph/autodiff.h"
 #include "naive.h"
 
-/* ---- test_dot -----------------------------------------------------------------------------------
- */
+/* ---- test_dot ---------------------------------------------------------------------------- */
 
 static bool dot_run(const struct gr_kernel *kernel, const struct gr_node *node,
                     const struct gr_buffers *buffers, const struct gr_run *run,
@@ -93,8 +92,7 @@ const struct gr_op gr_op_test_dot = {
     .plan = dot_plan,
 };
 
-/* ---- attributes and numbers
- * ---------------------------------------------------------------------- */
+/* ---- attributes and numbers -------------------------------------------------------------- */
 
 void gr_check_ok(bool ok, const struct gr_error *err)
 {
@@ -170,8 +168,7 @@ void *gr_check_attrs(const struct gr_kind *kind, const struct gr_check_attr *att
     return fields;
 }
 
-/* ---- the rig: one op in a graph, and its inputs in double precision
- * ------------------------------ */
+/* ---- the rig: one op in a graph, and its inputs in double precision ---------------------- */
 
 enum { MAX_TENSORS = 12, SAMPLES = 10 };
 
@@ -444,8 +441,7 @@ static void compile_and_run(struct rig *rig, struct gr_value *const *targets, si
         expect(rig, gr_program_run(rig->program, &run, &err), &err);
 }
 
-/* ---- the two checks
- * ------------------------------------------------------------------------------ */
+/* ---- the two checks ---------------------------------------------------------------------- */
 
 static double largest(const double *data, int64_t count, double least)
 {

@@ -66,8 +66,7 @@ double gr_check_attr(const struct gr_op_check *check, const char *name, int i, d
 
 void gr_op_check_run(const struct gr_op_check *check);
 
-/* ---- for tests with a graph of their own
- * --------------------------------------------------------- */
+/* ---- for tests with a graph of their own ------------------------------------------------- */
 
 /* An integer from low to high, the draw-th of this seed. */
 int64_t gr_check_int(uint64_t seed, int draw, int64_t low, int64_t high);

@@ -17,8 +17,7 @@ enum { CHANNELS = 3, SIZE = 19 };
 
 static const char prefix[] = "grad:";
 
-/* ---- building
- * -------------------------------------------------------------------------------------- */
+/* ---- building ---------------------------------------------------------------------------- */
 
 /* A node; inputs by name, up to two. */
 struct row {
@@ -149,7 +148,9 @@ void gr_net_build(struct gr_net *net, const struct gr_net_options *options)
     const struct gr_registry *ops = gr_standard_ops();
     struct gr_net *share = options->share;
     *net = (struct gr_net){.options = *options};
-    net->backend = share ? share->backend : ops->backend_new(2, options->kernels, &err);
+    net->backend =
+        share ? share->backend
+              : ops->backend_new(options->threads ? options->threads : 1, options->kernels, &err);
     gr_check_ok(net->backend != NULL, &err);
     net->params = share ? share->params : gr_params_new(ops, net->backend, 1, &err);
     gr_check_ok(net->params != NULL, &err);
@@ -187,8 +188,7 @@ void gr_net_release(struct gr_net *net)
     *net = (struct gr_net){0};
 }
 
-/* ---- feeding and running
- * ------------------------------------------------------------------------------ */
+/* ---- feeding and running ----------------------------------------------------------------- */
 
 void gr_net_feed(struct gr_net *net, uint64_t seed)
 {
@@ -236,8 +236,7 @@ int64_t gr_net_count(const struct gr_net *net, const char *name)
     return gr_shape_count(&target(net, name)->shape);
 }
 
-/* ---- parameters
- * ------------------------------------------------------------------------------------- */
+/* ---- parameters -------------------------------------------------------------------------- */
 
 static struct gr_stored *stored(const struct gr_net *net, const char *name)
 {
