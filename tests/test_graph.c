@@ -134,6 +134,21 @@ static void a_node_stands_after_what_it_reads_and_an_update_after_every_reader(v
                 fail_msg("'%s' stands before '%s'", order[i]->name, order[j]->name);
 }
 
+static void an_update_waits_for_a_reader_that_was_added_last(void **state)
+{
+    (void)state;
+    struct gr_node *order[MOST];
+    build_training_step();
+    struct gr_value *weight = gr_case_value("d.weight"), *late = gr_case_dot("late", weight);
+    const size_t count = order_all(order, late);
+    size_t read = 0, written = 0;
+    for (size_t i = 0; i < count; i++) {
+        read = order[i] == late->producer ? i : read;
+        written = writes(order[i], weight) ? i : written;
+    }
+    assert_true(read < written);
+}
+
 static void a_ready_update_comes_before_anything_else(void **state)
 {
     (void)state;
@@ -289,6 +304,7 @@ int main(void)
         CASE_TEST(only_what_a_target_depends_on_is_kept),
         CASE_TEST(updates_are_kept_only_when_they_are_to_run),
         CASE_TEST(a_node_stands_after_what_it_reads_and_an_update_after_every_reader),
+        CASE_TEST(an_update_waits_for_a_reader_that_was_added_last),
         CASE_TEST(a_ready_update_comes_before_anything_else),
         CASE_TEST(an_order_is_that_of_emission_where_nothing_else_decides),
         CASE_TEST(a_cycle_is_an_error),

@@ -101,7 +101,8 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
         return NULL;
     }
     struct gr_value *known = gr_graph_value(graph, name);
-    if (!anew && known && (size_t)known->id < program->n_slots && slot_of(program, known)->layout == layout)
+    if (!anew && known && (size_t)known->id < program->n_slots &&
+        slot_of(program, known)->layout == layout)
         return known;
     struct gr_node *node = gr_graph_emit(graph, graph->ops->reorder,
                                          value->producer ? value->producer->phase : GR_FORWARD,

@@ -53,7 +53,7 @@ static bool read_number(const struct gr_tensor_file *file, const char *path, con
 static bool read_standing(const struct gr_model *model, const struct gr_tensor_file *file,
                           const char *path, struct gr_standing *standing, struct gr_error *err)
 {
-    int64_t seed;
+    int64_t seed = 0;
     if (!read_number(file, path, "epoch", &standing->epoch, err) ||
         !read_number(file, path, "batch", &standing->batch, err) ||
         !read_number(file, path, "step", &standing->step, err) ||
