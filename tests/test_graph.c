@@ -174,7 +174,7 @@ static void an_order_is_that_of_emission_where_nothing_else_decides(void **state
     struct gr_node *order[MOST];
     struct gr_value *x = gr_case_image("x", 3, 5), *sum = gr_case_conv("n0", x, 3);
     for (int i = 1; i < 20; i++) {
-        char name[8], total[8];
+        char name[16], total[16];
         snprintf(name, sizeof name, "n%d", i);
         snprintf(total, sizeof total, "s%d", i);
         sum = gr_case_node("add", total, sum, gr_case_node("relu", name, x, NULL));

@@ -30,7 +30,7 @@ say "Evaluating on the 10,000 test images"
 "$runner" eval "$model" --weights "$run/best.safetensors" --csv "$run/test.csv"
 
 say "Predicting the first of them"
-"$runner" predict "$model" --weights "$run/best.safetensors" --part test --first 6 --top 3
+"$runner" predict "$model" --weights "$run/best.safetensors" --part test --count 6 --top 3
 
 say "Drawing the training graph"
 "$runner" dot "$model" --mode train -o "$run/graph.svg"

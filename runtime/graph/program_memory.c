@@ -89,6 +89,20 @@ static void join_views(struct placing *p)
     }
 }
 
+/* May the first output take over input i? Not if another input lies there that it may not disturb.
+ */
+static bool may_take_over(const struct placing *p, const struct gr_step *step, int i)
+{
+    const struct gr_node *node = step->node;
+    if (!(step->kernel.in_place >> i & 1u))
+        return false;
+    for (int k = 0; k < node->n_inputs; k++)
+        if (root_of(p, node->inputs[k]) == root_of(p, node->inputs[i]) &&
+            (k >= 32 || !(step->kernel.in_place >> k & 1u)))
+            return false;
+    return true;
+}
+
 /* Lets first outputs take over dying inputs of the same size, in the order of the steps. */
 static void join_in_place(struct placing *p)
 {
@@ -97,7 +111,7 @@ static void join_in_place(struct placing *p)
         const struct gr_step *step = &program->steps[s];
         const struct gr_node *node = step->node;
         for (int i = 0; i < node->n_inputs && i < 32; i++) {
-            if (!(step->kernel.in_place >> i & 1u))
+            if (!may_take_over(p, step, i))
                 continue;
             const int from = root_of(p, node->inputs[i]), to = root_of(p, node->outputs[0]);
             if (p->last[from] != (int)s || p->last[to] > (int)program->n_steps - 1 ||

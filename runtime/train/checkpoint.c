@@ -1,6 +1,6 @@
 /*
- * Checkpoints; see checkpoint.h. Numbers travel as decimal text in the file's metadata, the best
- * figure as a hexadecimal float, so that reading gives the same bits.
+ * Checkpoints; see checkpoint.h. Whole numbers travel as decimal text in the file's metadata, the
+ * others as hexadecimal floats, so that reading gives the same bits.
  */
 #include "train/checkpoint.h"
 
@@ -11,11 +11,37 @@
 
 static const char format_name[] = "graph-runner checkpoint 1";
 
+enum { MEANS_TEXT = 32 * (GR_MAX_METRICS + 2) };
+
+/* "images loss metric...": the means so far. */
+static const char *means_text(const struct gr_eval_result *means, char buffer[MEANS_TEXT])
+{
+    int used = snprintf(buffer, MEANS_TEXT, "%" PRId64 " %a", means->images, means->loss);
+    for (int i = 0; i < means->n_metrics && used > 0 && used < MEANS_TEXT; i++)
+        used +=
+            snprintf(buffer + used, (size_t)(MEANS_TEXT - used), " %a", means->metrics[i].value);
+    return buffer;
+}
+
+/* The means of a text; names come from the model. Missing or odd: no means. */
+static struct gr_eval_result parse_means(const char *text, const struct gr_model_file *file)
+{
+    struct gr_eval_result means = {0};
+    char *end = NULL;
+    if (!text)
+        return means;
+    means.images = strtoll(text, &end, 10);
+    means.loss = strtod(end, &end);
+    for (size_t i = 0; i < file->n_metrics && i < GR_MAX_METRICS && *end == ' '; i++)
+        means.metrics[means.n_metrics++] = (struct gr_metric){file->metrics[i], strtod(end, &end)};
+    return means;
+}
+
 bool gr_checkpoint_save(struct gr_model *model, const char *path,
                         const struct gr_standing *standing, struct gr_error *err)
 {
     char epoch[24], batch[24], step[24], best[40] = "", seed[24];
-    char schedule[GR_SCHEDULE_STATE_TEXT];
+    char schedule[GR_SCHEDULE_STATE_TEXT], means[MEANS_TEXT];
     snprintf(epoch, sizeof epoch, "%" PRId64, standing->epoch);
     snprintf(batch, sizeof batch, "%" PRId64, standing->batch);
     snprintf(step, sizeof step, "%" PRId64, standing->step);
@@ -31,6 +57,7 @@ bool gr_checkpoint_save(struct gr_model *model, const char *path,
         "batch",    batch,
         "step",     step,
         "best",     best,
+        "means",    means_text(&standing->means, means),
         "schedule", gr_schedule_state_text(&standing->schedule, schedule)};
     return gr_model_write(model, path, true, metadata, sizeof metadata / sizeof *metadata / 2, err);
 }
@@ -67,6 +94,7 @@ static bool read_standing(const struct gr_model *model, const struct gr_tensor_f
     standing->has_best = best && *best;
     if (standing->has_best)
         standing->best = strtod(best, NULL);
+    standing->means = parse_means(gr_tensor_file_metadata(file, "means"), model->file);
     const char *schedule = gr_tensor_file_metadata(file, "schedule");
     return gr_schedule_state_parse(&standing->schedule, schedule ? schedule : "", err);
 }

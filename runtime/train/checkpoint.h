@@ -16,6 +16,7 @@ struct gr_standing {
     bool has_best;
     double best; /* of the monitored figure */
     struct gr_schedule_state schedule;
+    struct gr_eval_result means; /* of the epoch's training batches so far: images, loss, metrics */
 };
 
 /* Written atomically. The file also holds the resolved model and its seed. */

@@ -4,6 +4,7 @@
  * since in single precision no one step suits every parameter: a short one drowns in rounding, a
  * long one in curvature and in the kinks of ReLU and max pooling. The nearest is reported.
  */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +75,9 @@ static bool check_parameter(struct checker *c, struct gr_stored *stored, const f
         ok = loss_at(c, stored, w, g, step, moved, count, &ahead, err) &&
              loss_at(c, stored, w, g, -step, moved, count, &behind, err);
         const double numeric = (ahead - behind) / (2 * step);
-        const double scale = fmax(fmax(fabs(numeric), norm), 1e-4);
+        /* Below what rounding of the loss alone would show, a derivative counts as zero. */
+        const double floor = 200 * FLT_EPSILON * fabs(ahead) / step;
+        const double scale = fmax(fmax(fabs(numeric), norm), floor);
         if (ok && fabs(numeric - norm) / scale < row->error) {
             row->numeric = numeric;
             row->error = fabs(numeric - norm) / scale;

@@ -27,10 +27,9 @@ struct trainer {
     const char *monitor;
     bool higher_is_better;
     int64_t epochs, steps_per_epoch;
-    int64_t max_steps;                 /* 0: no bound */
-    double smoothed;                   /* loss */
-    struct gr_eval_result epoch_means; /* of the training batches of this epoch */
-    double start, wait_start;          /* of this epoch */
+    int64_t max_steps;        /* 0: no bound */
+    double smoothed;          /* loss */
+    double start, wait_start; /* of this epoch */
     int64_t epoch_images;
     double run_start;
     int64_t run_steps; /* done by this process */
@@ -208,15 +207,15 @@ static bool show(struct trainer *t, int64_t batch, double rate, bool last)
         .step = batch,
         .steps = t->steps_per_epoch,
         .total_step = t->standing.step,
-        .loss = last ? t->epoch_means.loss : t->smoothed,
-        .n_metrics = t->epoch_means.n_metrics,
+        .loss = last ? t->standing.means.loss : t->smoothed,
+        .n_metrics = t->standing.means.n_metrics,
         .learning_rate = rate,
         .images_per_second = seconds > 0 ? (double)t->epoch_images / seconds : 0,
         .wait_share =
             seconds > 0 ? (gr_loader_wait_seconds(t->data.loader) - t->wait_start) / seconds : 0,
         .seconds_left = seconds_left(t, batch),
         .last = last};
-    memcpy(p.metrics, t->epoch_means.metrics, sizeof p.metrics);
+    memcpy(p.metrics, t->standing.means.metrics, sizeof p.metrics);
     p.best =
         last && !t->validation.loader && is_best(t, monitored(t, p.metrics, p.n_metrics, p.loss));
     return t->options->progress(t->options->progress_user, &p);
@@ -276,7 +275,7 @@ static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
 static void accumulate(struct trainer *t, double loss, int64_t count)
 {
     struct gr_metric now[GR_MAX_METRICS];
-    struct gr_eval_result *means = &t->epoch_means;
+    struct gr_eval_result *means = &t->standing.means;
     const double share = (double)count / (double)(means->images + count);
     /* The smoothed loss remembers about the last fifty steps, fewer at the start. */
     const double memory =
@@ -301,8 +300,8 @@ static double rate_now(const struct trainer *t)
 static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
 {
     struct gr_batch batch;
-    t->epoch_means = (struct gr_eval_result){0};
     t->epoch_images = 0;
+    *rate = rate_now(t);
     t->start = gr_seconds();
     t->wait_start = gr_loader_wait_seconds(t->data.loader);
     if (!gr_loader_start(t->data.loader, t->standing.epoch, t->standing.batch, err))
@@ -347,25 +346,28 @@ static bool validate(struct trainer *t, struct gr_eval_result *means, double rat
                           NULL, means, &t->stopped, err))
         return false;
     t->validation_seconds += means->seconds;
-    return t->stopped || record(t, "val", means, rate, means->seconds, err);
+    return true;
 }
 
 /* Validates, tells the policy, moves on to the next epoch, saves. */
 static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
 {
-    struct gr_eval_result means = t->epoch_means;
-    /* A run resumed within a validation has no training of this epoch to record again. */
-    if ((means.images && !record(t, "train", &means, rate, gr_seconds() - t->start, err)) ||
-        (t->validation.loader && !validate(t, &means, rate, err)))
+    struct gr_eval_result means = t->standing.means;
+    const double seconds = gr_seconds() - t->start;
+    if (t->validation.loader && !validate(t, &means, rate, err))
         return false;
-    if (t->stopped)
+    if (t->stopped) /* resuming validates anew; until then the epoch has no record */
         return true;
+    if (!record(t, "train", &t->standing.means, rate, seconds, err) ||
+        (t->validation.loader && !record(t, "val", &means, rate, means.seconds, err)))
+        return false;
     const double value = monitored(t, means.metrics, means.n_metrics, means.loss);
     const bool best = is_best(t, value);
     gr_schedule_observe(&t->model->file->learning_rate, &t->standing.schedule, value,
                         t->higher_is_better);
     t->standing.epoch++;
     t->standing.batch = 0;
+    t->standing.means = (struct gr_eval_result){0};
     if (best) {
         t->standing.best = value;
         t->standing.has_best = true;
