@@ -63,23 +63,43 @@ static bool accept(struct gr_planning *planning, dnnl_status_t status, dnnl_prim
     return gr_onednn_kernel(planning, pd, args, n_args, err);
 }
 
+/* The attributes of what is fused behind the convolution; *attr NULL: nothing is. */
+static bool fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
+                       struct gr_error *err)
+{
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    struct gr_desc addend = {0};
+    *attr = NULL;
+    if (!a->add && !a->activation.function)
+        return true;
+    if (a->add && !gr_desc_blocked(&addend, planning->node->outputs[0], err))
+        return false;
+    *attr = gr_onednn_fused_attr(gr_desc_get(&addend),
+                                 a->activation.function ? &a->activation.algorithm : NULL,
+                                 a->activation.alpha);
+    gr_desc_release(&addend);
+    return *attr || gr_fail_memory(err, "a convolution's attributes");
+}
+
 bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
-    static const struct gr_onednn_arg args[] = {
-        {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, GR_DST(0)}, {DNNL_ARG_BIAS, 2}};
+    struct gr_onednn_arg args[5] = {
+        {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, GR_DST(0)}};
+    int n_args = 3;
+    if (a->bias)
+        args[n_args++] = (struct gr_onednn_arg){DNNL_ARG_BIAS, 2};
+    if (a->add)
+        args[n_args++] =
+            (struct gr_onednn_arg){DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, 2 + a->bias};
     dnnl_primitive_attr_t fused = NULL;
     dnnl_primitive_desc_t pd = NULL;
     struct conv_descs d;
-    bool ok = init_descs(&d, planning->node, err);
-    if (ok && a->activation.function) {
-        fused = gr_onednn_eltwise_attr(a->activation.algorithm, a->activation.alpha, 0);
-        ok = fused || gr_fail_memory(err, "a convolution's attributes");
-    }
+    bool ok = init_descs(&d, planning->node, err) && fused_attr(planning, &fused, err);
     if (ok) {
         const dnnl_status_t status =
             forward_pd(&pd, planning->backend, &d, fused ? fused : planning->backend->attr);
-        ok = accept(planning, status, pd, args, a->bias ? 4 : 3, err);
+        ok = accept(planning, status, pd, args, n_args, err);
     }
     if (fused)
         dnnl_primitive_attr_destroy(fused);

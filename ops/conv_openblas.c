@@ -98,6 +98,9 @@ static bool forward_run(const struct gr_kernel *kernel, const struct gr_node *no
                     out[o * area + i] = bias ? bias[g * m + o] : 0;
             gemm(false, false, m, area, k, weights + g * m * k, columns, 1, out);
         }
+    const float *addend = p.a->add ? buffers->src[2 + p.a->bias] : NULL;
+    for (int64_t i = 0; addend && i < p.s.n * p.s.o * area; i++)
+        dst[i] += addend[i];
     gr_activation_apply(&p.a->activation, dst, p.s.n * p.s.o * area);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "activation.h"
+#include "fold_norm.h"
 #include "loops.h"
 #include "ops.h"
 
@@ -96,13 +97,16 @@ static bool linear_fuse(struct gr_node *node, const struct gr_node *consumer)
 {
     const struct linear_attrs *a = node->attrs;
     const struct gr_activation activation = gr_activation_of(consumer);
-    if (!activation.function || a->activation.function)
-        return false;
     struct linear_attrs *fused = gr_pool_alloc(&node->graph->pool, sizeof *fused);
-    if (!fused)
+    if (!fused || a->activation.function)
         return false;
     *fused = *a;
-    fused->activation = activation;
+    if (activation.function)
+        fused->activation = activation;
+    else if (gr_fold_norm(node, consumer, a->bias))
+        fused->bias = true;
+    else
+        return false;
     node->attrs = fused;
     return true;
 }
@@ -158,7 +162,7 @@ static bool onednn_forward(struct gr_planning *planning, struct gr_error *err)
     struct linear_descs d;
     bool ok = init_descs(&d, planning->node, err);
     if (ok && a->activation.function) {
-        fused = gr_onednn_eltwise_attr(a->activation.algorithm, a->activation.alpha, 0);
+        fused = gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
         ok = fused || gr_fail_memory(err, "the attributes of a linear layer");
     }
     ok = ok &&

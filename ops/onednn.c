@@ -83,10 +83,9 @@ static dnnl_status_t reorder_pd(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
     return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha,
-                                    float beta)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha)
 {
-    return dnnl_post_ops_append_eltwise(ops, algorithm, alpha, beta);
+    return dnnl_post_ops_append_eltwise(ops, algorithm, alpha, 0);
 }
 
 #else
@@ -140,10 +139,9 @@ static dnnl_status_t reorder_pd(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
     return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha,
-                                    float beta)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha)
 {
-    return dnnl_post_ops_append_eltwise(ops, 1.0f, algorithm, alpha, beta);
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, algorithm, alpha, 0);
 }
 
 /* The second half of creating a descriptor in oneDNN 2: from an operation descriptor. */
@@ -601,16 +599,18 @@ out:
     return ok;
 }
 
-dnnl_primitive_attr_t gr_onednn_eltwise_attr(dnnl_alg_kind_t algorithm, float alpha, float beta)
+dnnl_primitive_attr_t gr_onednn_fused_attr(gr_md addend, const dnnl_alg_kind_t *algorithm,
+                                           float alpha)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
     if (dnnl_primitive_attr_create(&attr) != dnnl_success)
         return NULL;
-    bool ok =
+    const bool ok =
         dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user) == dnnl_success &&
         dnnl_post_ops_create(&ops) == dnnl_success &&
-        append_eltwise(ops, algorithm, alpha, beta) == dnnl_success &&
+        (!addend || dnnl_post_ops_append_binary(ops, dnnl_binary_add, addend) == dnnl_success) &&
+        (!algorithm || append_eltwise(ops, *algorithm, alpha) == dnnl_success) &&
         dnnl_primitive_attr_set_post_ops(attr, ops) == dnnl_success;
     dnnl_post_ops_destroy(ops);
     if (!ok) {

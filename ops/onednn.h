@@ -83,8 +83,12 @@ bool gr_onednn_ok(dnnl_status_t status, const struct gr_node *node, struct gr_er
 /* Does the descriptor's implementation fall back to oneDNN's reference loops? */
 bool gr_onednn_is_ref(const_dnnl_primitive_desc_t pd);
 
-/* Attributes with one eltwise post-op; NULL: failed. Destroy with dnnl_primitive_attr_destroy. */
-dnnl_primitive_attr_t gr_onednn_eltwise_attr(dnnl_alg_kind_t algorithm, float alpha, float beta);
+/*
+ * Attributes that add a tensor (described by addend; NULL: none) to a primitive's result and then
+ * apply an eltwise function (NULL: none). NULL: failed. Destroy with dnnl_primitive_attr_destroy.
+ */
+dnnl_primitive_attr_t gr_onednn_fused_attr(gr_md addend, const dnnl_alg_kind_t *algorithm,
+                                           float alpha);
 
 /* Runs a reorder at once. */
 bool gr_onednn_convert(struct gr_backend *backend, const struct gr_value *value,

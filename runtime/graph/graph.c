@@ -134,6 +134,19 @@ struct gr_value *gr_node_workspace(struct gr_node *node, const char *suffix, str
     return value;
 }
 
+bool gr_node_set_inputs(struct gr_node *node, struct gr_value *const *inputs, int n_inputs)
+{
+    struct gr_value **copy =
+        gr_pool_array(&node->graph->pool, (size_t)n_inputs, sizeof(struct gr_value *));
+    if (!copy)
+        return false;
+    for (int i = 0; i < n_inputs; i++)
+        copy[i] = inputs[i];
+    node->inputs = copy;
+    node->n_inputs = n_inputs;
+    return true;
+}
+
 bool gr_node_fail(const struct gr_node *node, struct gr_error *err, const char *format, ...)
 {
     char message[1024];

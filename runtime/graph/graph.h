@@ -128,6 +128,9 @@ struct gr_value *gr_node_output(struct gr_node *node, const char *suffix, enum g
 /* Adds an output of kind WORKSPACE, whose bytes the kernel decides. */
 struct gr_value *gr_node_workspace(struct gr_node *node, const char *suffix, struct gr_error *err);
 
+/* Gives a node other inputs: for fusing. False: out of memory, nothing changed. */
+bool gr_node_set_inputs(struct gr_node *node, struct gr_value *const *inputs, int n_inputs);
+
 /* Sets a model error "node 'NAME' (op): ..." and returns false: for shape rules. */
 bool gr_node_fail(const struct gr_node *node, struct gr_error *err, const char *format, ...)
     GR_PRINTF(3, 4);

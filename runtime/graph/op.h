@@ -146,9 +146,10 @@ struct gr_op {
     bool (*grad)(struct gr_node *node, struct gr_grad *grad, struct gr_error *err);
 
     /*
-     * Takes over the only consumer of this node's first output (ReLU into convolution, ...): true
-     * if it can; the runtime then gives this node the consumer's output, and the consumer's other
-     * inputs (appended). May replace node->attrs by a copy from the graph's pool. NULL: never.
+     * Takes over the only consumer of this node's first output (ReLU, batch norm or residual add
+     * into a convolution): true if it can. It then has given this node what it needs of the
+     * consumer's attributes (in a copy from the graph's pool) and inputs (gr_node_set_inputs), and
+     * may have emitted one node; the runtime gives this node the consumer's output. NULL: never.
      */
     bool (*fuse)(struct gr_node *node, const struct gr_node *consumer);
 

@@ -48,47 +48,31 @@ static struct gr_node *only_consumer(const struct gr_uses *uses, const bool *kee
     return only;
 }
 
-/* Gives node the output of consumer and its inputs other than the value between them. */
-static bool absorb(struct gr_node *node, struct gr_node *consumer, struct gr_error *err)
-{
-    const struct gr_value *between = node->outputs[0];
-    const int most = node->n_inputs + consumer->n_inputs;
-    struct gr_value **inputs =
-        gr_pool_array(&node->graph->pool, (size_t)most, sizeof(struct gr_value *));
-    if (!inputs)
-        return gr_fail_memory(err, "fusing nodes");
-    for (int i = 0; i < node->n_inputs; i++)
-        inputs[i] = node->inputs[i];
-    for (int i = 0; i < consumer->n_inputs; i++)
-        if (consumer->inputs[i] != between)
-            inputs[node->n_inputs++] = consumer->inputs[i];
-    node->inputs = inputs;
-    node->outputs[0] = consumer->outputs[0];
-    node->outputs[0]->producer = node;
-    return true;
-}
-
 bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
              struct gr_error *err)
 {
     struct gr_uses uses;
+    const size_t n_nodes = graph->n_nodes;
     bool *observed = calloc(graph->n_values + 1, sizeof *observed);
     if (!observed)
         return gr_fail_memory(err, "fusing nodes");
     bool ok = gr_uses_init(&uses, graph, err);
     for (size_t i = 0; i < n_targets; i++)
         observed[targets[i]->id] = true;
-    for (size_t n = 0; ok && n < graph->n_nodes; n++) {
+    for (size_t n = 0; ok && n < n_nodes; n++) {
         struct gr_node *node = graph->nodes[n];
-        while (ok && keep[n] && node->op->fuse && !observed[node->outputs[0]->id]) {
+        while (keep[n] && node->op->fuse && !observed[node->outputs[0]->id]) {
             struct gr_node *consumer = only_consumer(&uses, keep, node->outputs[0]);
             if (!consumer || consumer->phase != node->phase || consumer->n_outputs != 1 ||
                 gr_node_is_view(consumer) || !node->op->fuse(node, consumer))
                 break;
-            ok = absorb(node, consumer, err);
+            node->outputs[0] = consumer->outputs[0];
+            node->outputs[0]->producer = node;
             keep[consumer->id] = false;
         }
     }
+    for (size_t n = n_nodes; n < graph->n_nodes; n++)
+        keep[n] = true;
     if (ok)
         gr_uses_release(&uses);
     free(observed);

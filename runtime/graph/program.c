@@ -47,7 +47,7 @@ static bool open_source(struct gr_program *program, struct gr_value *value, stru
     if (!slot->stored)
         return false;
     slot->layout = slot->stored->layout;
-    slot->constant = !program->options.run_updates;
+    slot->derived = !program->options.run_updates;
     return true;
 }
 
@@ -82,11 +82,11 @@ static void close_step(struct gr_program *program, struct gr_step *step)
     step->constant =
         gr_node_updated(node) == 0 && !(node->op->flags & GR_OP_RANDOM) && node->n_inputs > 0;
     for (int i = 0; i < node->n_inputs; i++)
-        step->constant = step->constant && slot_of(program, node->inputs[i])->constant;
+        step->constant = step->constant && slot_of(program, node->inputs[i])->derived;
     for (int o = 0; o < node->n_outputs; o++) {
         struct gr_slot *slot = slot_of(program, node->outputs[o]);
         slot->layout = step->dst_layouts[o];
-        slot->constant = step->constant;
+        slot->derived = step->constant;
     }
 }
 
@@ -226,8 +226,8 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     struct gr_graph *graph = program->graph;
     const struct gr_program_options *options = &program->options;
     size_t count = 0;
-    bool *keep = calloc(graph->n_nodes + 1, sizeof *keep);
-    struct gr_node **order = calloc(graph->n_nodes + 1, sizeof(struct gr_node *));
+    bool *keep = calloc(2 * graph->n_nodes + 1, sizeof *keep);
+    struct gr_node **order = calloc(2 * graph->n_nodes + 1, sizeof(struct gr_node *));
     bool ok = keep && order;
     if (!ok) {
         gr_fail_memory(err, "compiling");

@@ -44,6 +44,21 @@ static size_t bytes_of(const struct gr_program *program, const struct gr_value *
     return gr_layout_bytes(program->slots[value->id].layout, value);
 }
 
+/*
+ * Of what constant steps compute, only what other steps read must outlive a run; the rest is
+ * computed anew together with it, and lives no longer than any value.
+ */
+static void keep_constants(struct gr_program *program)
+{
+    for (size_t s = 0; s < program->n_steps; s++) {
+        const struct gr_step *step = &program->steps[s];
+        for (int i = 0; !step->constant && i < step->node->n_inputs; i++) {
+            struct gr_slot *slot = &program->slots[step->node->inputs[i]->id];
+            slot->constant = slot->derived && !slot->stored;
+        }
+    }
+}
+
 /* First and last step of every value by itself. */
 static void find_uses(struct placing *p)
 {
@@ -273,6 +288,7 @@ bool gr_program_place(struct gr_program *program, struct gr_error *err)
     p.scratch_of = ints + 5 * n;
     for (size_t v = 0; v < n; v++)
         p.life_of[v] = NOWHERE;
+    keep_constants(program);
     find_uses(&p);
     join_views(&p);
     if (!program->options.no_memory_plan)

@@ -11,7 +11,8 @@
 struct gr_slot {
     const struct gr_layout *layout; /* NULL: a parameter or state that nothing has laid out yet */
     struct gr_stored *stored;       /* of parameters and states */
-    bool constant;                  /* derived from parameters alone; kept between runs */
+    bool derived;                   /* from parameters alone */
+    bool constant;                  /* derived, and read by a step that is not: kept between runs */
     bool pinned;                    /* an input or target: alive from the first step to the last */
     void *data;
 };
