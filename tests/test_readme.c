@@ -293,6 +293,23 @@ static void the_example_of_the_api_builds_from_an_installed_tree_and_trains(void
     free(run(".local/bin/graph-runner check .local/share/graph-runner/models/*.yaml\n"));
 }
 
+static void the_op_that_the_developers_readme_adds_compiles(void **state)
+{
+    static const char fence[] = "```c file=square.c\n";
+    char path[GR_FOLDER_PATH];
+    (void)state;
+    char *text = gr_tool_read(GR_SOURCE_DIR "/runtime/README.md");
+    const char *begin = strstr(text, fence);
+    assert_non_null(begin);
+    begin += sizeof fence - 1;
+    char *code = copy(begin, strstr(begin, "```"));
+    gr_tool_save(gr_folder_file("square.c", path), code);
+    free(run("cc -std=c17 -fopenmp -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Werror "
+             "-I '" GR_SOURCE_DIR "/runtime' -I '" GR_SOURCE_DIR "/ops' square.c\n"));
+    free(code);
+    free(text);
+}
+
 static void no_block_to_be_tested_was_left_out(void **state)
 {
     (void)state;
@@ -387,6 +404,7 @@ int main(void)
         cmocka_unit_test(the_commands_do_what_it_shows),
         cmocka_unit_test(training_goes_on),
         cmocka_unit_test(the_example_of_the_api_builds_from_an_installed_tree_and_trains),
+        cmocka_unit_test(the_op_that_the_developers_readme_adds_compiles),
         cmocka_unit_test(no_block_to_be_tested_was_left_out),
         cmocka_unit_test(links_lead_somewhere),
         cmocka_unit_test(the_files_that_the_developers_readme_names_are_there),

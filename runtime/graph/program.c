@@ -221,6 +221,18 @@ static bool settle_targets(struct gr_program *program, struct gr_error *err)
     return true;
 }
 
+/* The losses and metrics of a training step are watched. */
+static void guard_targets(struct gr_program *program)
+{
+    for (size_t s = 0; program->options.run_updates && s < program->n_steps; s++) {
+        const struct gr_node *node = program->steps[s].node;
+        for (size_t i = 0; node->n_outputs && i < program->n_targets; i++)
+            if (program->targets[i] == node->outputs[0] && node->outputs[0]->shape.rank == 0 &&
+                node->outputs[0]->dtype == GR_F32)
+                program->steps[s].guarded = true;
+    }
+}
+
 static bool compile(struct gr_program *program, struct gr_error *err)
 {
     struct gr_graph *graph = program->graph;
@@ -239,6 +251,8 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
     ok = ok && settle_targets(program, err) && gr_program_place(program, err);
+    if (ok)
+        guard_targets(program);
 out:
     free(keep);
     free(order);

@@ -47,6 +47,7 @@ struct gr_step {
     struct gr_buffers buffers;
     const struct gr_layout **dst_layouts; /* [n_outputs] */
     double seconds;                       /* spent in it while profiling */
+    bool guarded;  /* a scalar target of a training step: must be finite, or the run stops here */
     bool constant; /* depends on parameters alone: run when they changed, not each time */
 };
 

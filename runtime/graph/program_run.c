@@ -1,6 +1,7 @@
 /*
  * Running a program: the steps in order. Nothing is allocated here.
  */
+#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -46,6 +47,15 @@ static bool check_finite(const struct gr_program *program, const struct gr_step 
     return true;
 }
 
+/* A loss that is not finite ends the run before the updates could spread it. */
+static bool check_guard(const struct gr_step *step, const struct gr_run *run, struct gr_error *err)
+{
+    if (!step->guarded || isfinite(*(const float *)step->buffers.dst[0]))
+        return true;
+    return gr_fail(err, GR_ERR_DIVERGED, "'%s' is not finite in step %llu",
+                   step->node->outputs[0]->name, (unsigned long long)run->step);
+}
+
 static void poison(const struct gr_program *program, int step)
 {
     for (size_t i = 0; i < program->n_deaths; i++)
@@ -82,6 +92,8 @@ bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct
             return false;
         if (program->profiling)
             step->seconds += now() - start;
+        if (!check_guard(step, run, err))
+            return false;
         count_updates(program, step);
         if (program->options.check_finite && !check_finite(program, step, run, err))
             return false;

@@ -1,6 +1,7 @@
 /*
  * Batches from the data section to a plan; see batches.h.
  */
+#define _POSIX_C_SOURCE 200809L
 #include "train/batches.h"
 
 #include <string.h>

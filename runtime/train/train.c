@@ -248,14 +248,29 @@ static bool record(struct trainer *t, const char *stage, const struct gr_eval_re
 
 /* ---- a step ------------------------------------------------------------------------------ */
 
-/* Runs the same batch once more with every output checked, to say where the numbers broke. */
-static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
+/* The first parameter with a value that is not finite, or NULL. */
+static const char *broken_parameter(const struct gr_params *params)
+{
+    for (size_t i = 0; i < gr_params_count(params); i++) {
+        const struct gr_stored *stored = gr_params_at(params, i);
+        const size_t count = gr_layout_bytes(stored->layout, &stored->value) / sizeof(float);
+        for (size_t k = 0; stored->value.kind == GR_VALUE_PARAMETER && k < count; k++)
+            if (!isfinite(((const float *)stored->data)[k]))
+                return stored->value.name;
+    }
+    return NULL;
+}
+
+/* The same batch once more, with every output checked: says which node breaks first. */
+static void find_broken_node(struct trainer *t, struct gr_error *found)
 {
     const struct gr_plan_options options = {
         .mode = GR_TRAIN, .batch = t->plan->options.batch, .check_finite = true};
-    struct gr_error found = {0};
-    struct gr_plan *plan = gr_plan_new(t->model, &options, &found);
-    for (size_t i = 0; plan && i < gr_plan_input_count(plan); i++) {
+    struct gr_plan *plan = gr_plan_new(t->model, &options, found);
+    if (!plan)
+        return;
+    gr_plan_set_step(plan, (uint64_t)t->standing.step); /* the same dropout */
+    for (size_t i = 0; i < gr_plan_input_count(plan); i++) {
         const struct gr_tensor to = gr_plan_input(plan, i);
         for (size_t k = 0; k < gr_plan_input_count(t->plan); k++) {
             const struct gr_tensor from = gr_plan_input(t->plan, k);
@@ -264,9 +279,24 @@ static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
                        (size_t)gr_shape_count(&to.shape) * gr_dtype_size(to.dtype));
         }
     }
-    if (plan && gr_plan_run(plan, &found))
-        gr_fail(&found, GR_ERR_DIVERGED, "the loss was not finite, though its parts now are");
+    if (gr_plan_run(plan, found))
+        gr_fail(found, GR_ERR_DIVERGED, "the loss was not finite, though its parts are");
     gr_plan_free(plan);
+}
+
+/*
+ * Replaces the error of a run that stopped at a loss that is not finite by one that says where it
+ * began. The weights are still those the step started with.
+ */
+static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
+{
+    struct gr_error found = {0};
+    const char *parameter = broken_parameter(t->model->params);
+    if (parameter)
+        gr_fail(&found, GR_ERR_DIVERGED, "the last update left NaN or infinity in '%s'", parameter);
+    else
+        find_broken_node(t, &found);
+    *err = (struct gr_error){0};
     return gr_fail(err, GR_ERR_DIVERGED,
                    "diverged in step %" PRId64 " at learning rate %g: %s; try a smaller rate",
                    t->standing.step, rate, found.message);
@@ -313,12 +343,13 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
             return true;
         *rate = rate_now(t);
         gr_plan_set_learning_rate(t->plan, *rate);
-        if (!gr_plan_run(t->plan, err))
-            return false;
-        const double loss = gr_batches_loss(t->plan);
-        if (!isfinite(loss))
-            return diagnose(t, *rate, err);
-        accumulate(t, loss, batch.count);
+        struct gr_error failed = {0};
+        if (!gr_plan_run(t->plan, &failed)) {
+            if (failed.status == GR_ERR_DIVERGED)
+                diagnose(t, *rate, &failed);
+            return gr_fail(err, failed.status, "%s", failed.message);
+        }
+        accumulate(t, gr_batches_loss(t->plan), batch.count);
         t->epoch_images += batch.count;
         t->standing.step++;
         t->standing.batch = batch.index + 1;
