@@ -50,7 +50,8 @@ static int write_text(const char *text, const char *path)
 /* Starts `dot argument -o path` reading from a pipe; *input is the pipe's other end. */
 static int start(const char *argument, const char *path, pid_t *child, int *input)
 {
-    char words[][16] = {"dot", "-o"}, type[16];
+    /* Pixels enough to read on a screen; Graphviz's own 96 an inch are not. */
+    char words[][16] = {"dot", "-o", "-Gdpi=144"}, type[16];
     char *copy = malloc(strlen(path) + 1);
     int ends[2] = {-1, -1}, failure = copy ? 0 : ENOMEM;
     posix_spawn_file_actions_t actions;
@@ -58,7 +59,12 @@ static int start(const char *argument, const char *path, pid_t *child, int *inpu
         failure = errno;
     if (!failure && !(failure = posix_spawn_file_actions_init(&actions))) {
         snprintf(type, sizeof type, "%s", argument);
-        char *const arguments[] = {words[0], type, words[1], strcpy(copy, path), NULL};
+        char *const arguments[] = {words[0],
+                                   type,
+                                   words[1],
+                                   strcpy(copy, path),
+                                   strcmp(type, "-Tpng") == 0 ? words[2] : NULL,
+                                   NULL};
         failure = posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
         if (!failure)
             failure = posix_spawnp(child, "dot", &actions, NULL, arguments, environ);

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "format.h"
@@ -32,6 +33,13 @@ static const char *item_name(const struct request *request, size_t index)
     return request->files ? request->files[index] : request->samples[index].name;
 }
 
+/* The same for people: a sample without the folders before it. */
+static const char *short_name(const struct request *request, size_t index)
+{
+    const char *name = item_name(request, index), *slash = strrchr(name, '/');
+    return request->samples && slash ? slash + 1 : name;
+}
+
 /* ---- as a table -------------------------------------------------------------------------- */
 
 static void add_prediction(struct gr_table *table, const struct request *request, size_t i,
@@ -39,7 +47,7 @@ static void add_prediction(struct gr_table *table, const struct request *request
 {
     char name[GR_FIGURE], share[GR_FIGURE], bar[GR_FIGURE];
     const struct gr_prediction *row = &request->rows[i * request->top + k];
-    gr_table_add(table, "%s", k == 0 ? item_name(request, i) : "");
+    gr_table_add(table, "%s", k == 0 ? short_name(request, i) : "");
     if (request->samples) {
         const struct gr_sample *sample = &request->samples[i];
         gr_table_add(table, "%s",

@@ -8,7 +8,9 @@ cd "$(dirname "$0")/.."
 
 tools/packages.sh dataset-fashion-mnist graphviz
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+[[ ! -t 1 || -n ${NO_COLOR:-} ]] || { bold=$'\033[1m' plain=$'\033[0m'; }
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 
 say "Building"
 cmake --preset release -DGR_TESTS=OFF >/dev/null
