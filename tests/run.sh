@@ -17,7 +17,7 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 
-tools/packages.sh libcmocka-dev graphviz
+tools/packages.sh libcmocka-dev graphviz clang-format
 
 # The layout of the code, where the version of clang-format that defines it is at hand.
 if command -v clang-format >/dev/null && clang-format --version | grep -q 'version 14\.'; then
