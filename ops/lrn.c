@@ -9,6 +9,7 @@
  *
  * A position's channels are gathered into a row on the stack of the thread (they lie in blocks of
  * 16 or 8 in the blocked layouts, singly in the plain one), and all arithmetic is along the row.
+ * AlexNet's own case has a faster kernel where the processor allows, lrn_avx512.c.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -18,6 +19,7 @@
 #include <string.h>
 
 #include "loops.h"
+#include "lrn_avx512.h"
 #include "onednn.h"
 #include "ops.h"
 
@@ -73,6 +75,12 @@ struct lrn_state {
     int64_t radius, row;  /* row: floats of a row with its margins */
     float scale, beta, k; /* scale: alpha / size */
 };
+
+/* Where the first channel of position p lies. */
+static inline int64_t position_offset(const struct lrn_state *s, int64_t p)
+{
+    return p / s->area * s->c * s->area + p % s->area * s->block;
+}
 
 /* Rows of a thread: with `radius` zeros before and after the channels. */
 enum { ROW_SRC, ROW_SQUARE, ROW_SUM, ROW_OTHER, ROWS };
@@ -152,7 +160,7 @@ static void forward_rows(const struct lrn_state *s, const float *src, float *dst
     float *x = rows + ROW_SRC * s->row, *square = rows + ROW_SQUARE * s->row + s->radius;
     float *sum = rows + ROW_SUM * s->row;
     for (int64_t p = first; p < last; p++) {
-        const int64_t at = (p / s->area * s->c) * s->area + p % s->area * s->block;
+        const int64_t at = position_offset(s, p);
         normaliser(s, src + at, x, square, sum);
         negative_power(sum, sum, s->c, s->beta);
 #pragma omp simd
@@ -174,7 +182,7 @@ static void backward_rows(const struct lrn_state *s, const float *dy, const floa
     float *sum = rows + ROW_SUM * s->row, *grad = rows + ROW_OTHER * s->row;
     const float factor = 2 * s->scale * s->beta;
     for (int64_t p = first; p < last; p++) {
-        const int64_t at = (p / s->area * s->c) * s->area + p % s->area * s->block;
+        const int64_t at = position_offset(s, p);
         normaliser(s, src + at, x, ratio, sum);
         gather(s, dy + at, grad);
 #pragma omp simd
@@ -213,6 +221,28 @@ static bool lrn_run(const struct gr_kernel *kernel, const struct gr_node *node,
             backward_rows(s, buffers->src[0], buffers->src[1], buffers->dst[0], rows, first, last);
         else
             forward_rows(s, buffers->src[0], buffers->dst[0], rows, first, last);
+    }
+    return true;
+}
+
+/* The same for what lrn_avx512.h knows: no rows, a position at a time in registers. */
+static bool lrn_run_avx512(const struct gr_kernel *kernel, const struct gr_node *node,
+                           const struct gr_buffers *buffers, const struct gr_run *run,
+                           struct gr_error *err)
+{
+    (void)run, (void)err;
+    const struct lrn_state *s = kernel->state;
+    const struct gr_lrn_column column = {s->c / s->block, s->area * s->block, s->scale, s->k};
+    const float *src = buffers->src[0];
+    float *dst = buffers->dst[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t p = 0; p < s->n * s->area; p++) {
+        const int64_t at = position_offset(s, p);
+        if (node->forward)
+            gr_lrn_avx512_backward(&column, src + at, (const float *)buffers->src[1] + at,
+                                   dst + at);
+        else
+            gr_lrn_avx512_forward(&column, src + at, dst + at);
     }
     return true;
 }
@@ -262,6 +292,11 @@ static bool plan(struct gr_planning *planning, int data_input, struct gr_error *
         .state = s,
         .run = lrn_run,
         .free_state = free};
+    if (block == 16 && a->size == 5 && a->beta == 0.75 && gr_lrn_avx512_supported()) {
+        planning->kernel->impl = "avx512:blocked";
+        planning->kernel->scratch_bytes = 0;
+        planning->kernel->run = lrn_run_avx512;
+    }
     return true;
 }
 

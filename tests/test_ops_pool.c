@@ -151,6 +151,30 @@ static void lrn_of_any_size_is_its_definition_and_so_is_its_gradient(void **stat
     }
 }
 
+/* The case with kernels of its own: five channels, exponent 0.75, blocked memory. */
+static void alexnets_lrn_behind_a_convolution_is_its_definition_and_so_is_its_gradient(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {3, 15, 16, 17, 18, 32, 50};
+    for (uint64_t seed = 1; seed <= 14; seed++) {
+        const struct gr_op_check check = {
+            .op = "lrn",
+            .attrs = {{"size", 1, {5}},
+                      {"alpha", 1, {0.5 * (double)gr_check_int(seed, 1, 1, 4)}},
+                      {"beta", 1, {0.75}},
+                      {"k", 1, {(double)gr_check_int(seed, 3, 1, 2)}}},
+            .inputs = {{.shape = {4,
+                                  {gr_check_int(seed, 4, 1, 3), channels[seed % 7],
+                                   gr_check_int(seed, 5, 1, 6), gr_check_int(seed, 6, 1, 6)}}}},
+            .n_inputs = 1,
+            .behind_conv = true,
+            .forward = lrn,
+            .seed = seed,
+        };
+        gr_op_check_run(&check);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +182,8 @@ int main(void)
         cmocka_unit_test(avg_pool_of_any_shape_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(global_avg_pool_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(lrn_of_any_size_is_its_definition_and_so_is_its_gradient),
+        cmocka_unit_test(
+            alexnets_lrn_behind_a_convolution_is_its_definition_and_so_is_its_gradient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
