@@ -347,10 +347,14 @@ static bool batch_norm_grad(struct gr_node *node, struct gr_grad *grad, struct g
         return false;
     struct gr_value *inputs[] = {gr_grad_output(grad, 0), node->inputs[0], mean, variance,
                                  node->inputs[1]};
+    bool wanted = false;
     int targets[3];
-    for (int i = 0; i < 1 + n_affine; i++)
+    for (int i = 0; i < 1 + n_affine; i++) {
         targets[i] = gr_grad_wanted(grad, i) ? i : -1;
-    return gr_grad_emit(grad, &batch_norm_backward, inputs, n_affine ? 5 : 4, targets, 1 + n_affine,
+        wanted = wanted || targets[i] >= 0;
+    }
+    return !inputs[0] || !wanted ||
+           gr_grad_emit(grad, &batch_norm_backward, inputs, n_affine ? 5 : 4, targets, 1 + n_affine,
                         err) != NULL;
 }
 

@@ -77,12 +77,6 @@ static dnnl_status_t md_by_strides(struct gr_desc *desc, int rank, const int64_t
     return dnnl_memory_desc_create_with_strides(&desc->md, rank, dims, type, strides);
 }
 
-static dnnl_status_t reorder_pd(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md src,
-                                gr_md dst, const_dnnl_primitive_attr_t attr)
-{
-    return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
-}
-
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha)
 {
     return dnnl_post_ops_append_eltwise(ops, algorithm, alpha, 0);
@@ -131,12 +125,6 @@ static dnnl_status_t md_by_strides(struct gr_desc *desc, int rank, const int64_t
                                    dnnl_data_type_t type, const int64_t *strides)
 {
     return dnnl_memory_desc_init_by_strides(&desc->md, rank, dims, type, strides);
-}
-
-static dnnl_status_t reorder_pd(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md src,
-                                gr_md dst, const_dnnl_primitive_attr_t attr)
-{
-    return dnnl_reorder_primitive_desc_create(pd, src, engine, dst, engine, attr);
 }
 
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorithm, float alpha)
@@ -247,30 +235,6 @@ dnnl_status_t gr_onednn_pool_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t e
     return create(pd, status, &d, engine, attr, hint);
 }
 
-dnnl_status_t gr_onednn_lrn(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
-                            dnnl_alg_kind_t algorithm, gr_md src, gr_md dst, dnnl_dim_t size,
-                            float alpha, float beta, float k, const_dnnl_primitive_attr_t attr)
-{
-    (void)dst; /* as src in oneDNN 2 */
-    dnnl_lrn_desc_t d;
-    const dnnl_status_t status =
-        dnnl_lrn_forward_desc_init(&d, prop, algorithm, src, size, alpha, beta, k);
-    return create(pd, status, &d, engine, attr, NULL);
-}
-
-dnnl_status_t gr_onednn_lrn_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
-                                     dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
-                                     gr_md src, dnnl_dim_t size, float alpha, float beta, float k,
-                                     const_dnnl_primitive_desc_t hint,
-                                     const_dnnl_primitive_attr_t attr)
-{
-    (void)diff_src;
-    dnnl_lrn_desc_t d;
-    const dnnl_status_t status =
-        dnnl_lrn_backward_desc_init(&d, algorithm, diff_dst, src, size, alpha, beta, k);
-    return create(pd, status, &d, engine, attr, hint);
-}
-
 dnnl_status_t gr_onednn_eltwise(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
                                 dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm, gr_md src,
                                 gr_md dst, float alpha, float beta,
@@ -342,7 +306,9 @@ bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct 
 {
     if (value->shape.rank != 4)
         return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
-    const bool wide = dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core;
+    /* An instruction set is bits, one for each that it includes; their numbers have no order. */
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), widest = dnnl_cpu_isa_avx512_core;
+    const bool wide = (isa & widest) == widest;
     dnnl_dims_t dims = {0};
     memcpy(dims, value->shape.dim, 4 * sizeof *dims);
     const dnnl_status_t status =
@@ -652,7 +618,8 @@ dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *ba
     dnnl_status_t status = dnnl_out_of_memory;
     if (reorder_descs(value, from, to, &src, &dst, NULL))
         status =
-            reorder_pd(pd, backend->engine, gr_desc_get(&src), gr_desc_get(&dst), backend->attr);
+            dnnl_reorder_primitive_desc_create(pd, gr_desc_get(&src), backend->engine,
+                                               gr_desc_get(&dst), backend->engine, backend->attr);
     gr_desc_release(&src);
     gr_desc_release(&dst);
     return status;

@@ -111,8 +111,6 @@ dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *ba
 #define gr_onednn_linear_weights dnnl_inner_product_backward_weights_primitive_desc_create
 #define gr_onednn_pool dnnl_pooling_forward_primitive_desc_create
 #define gr_onednn_pool_backward dnnl_pooling_backward_primitive_desc_create
-#define gr_onednn_lrn dnnl_lrn_forward_primitive_desc_create
-#define gr_onednn_lrn_backward dnnl_lrn_backward_primitive_desc_create
 #define gr_onednn_eltwise dnnl_eltwise_forward_primitive_desc_create
 #define gr_onednn_eltwise_backward dnnl_eltwise_backward_primitive_desc_create
 #else
@@ -154,14 +152,6 @@ dnnl_status_t gr_onednn_pool_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t e
                                       const dnnl_dims_t dilation, const dnnl_dims_t pad_l,
                                       const dnnl_dims_t pad_r, const_dnnl_primitive_desc_t hint,
                                       const_dnnl_primitive_attr_t attr);
-dnnl_status_t gr_onednn_lrn(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
-                            dnnl_alg_kind_t algorithm, gr_md src, gr_md dst, dnnl_dim_t size,
-                            float alpha, float beta, float k, const_dnnl_primitive_attr_t attr);
-dnnl_status_t gr_onednn_lrn_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
-                                     dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
-                                     gr_md src, dnnl_dim_t size, float alpha, float beta, float k,
-                                     const_dnnl_primitive_desc_t hint,
-                                     const_dnnl_primitive_attr_t attr);
 dnnl_status_t gr_onednn_eltwise(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
                                 dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm, gr_md src,
                                 gr_md dst, float alpha, float beta,

@@ -351,8 +351,9 @@ static bool pool_plan(struct gr_planning *planning, struct gr_error *err)
     if (planning->backend->kernels != GR_KERNELS_OPENBLAS &&
         !(w.count_include_pad && w.overhangs)) {
         bool made;
-        if (!onednn_plan(planning, forward, &w, &made, err) || made)
-            return made;
+        const bool ok = onednn_plan(planning, forward, &w, &made, err);
+        if (!ok || made)
+            return ok;
     }
     return plain_plan(planning, forward, &w, err);
 }

@@ -237,10 +237,10 @@ static void expect_same_record(const char *out_a, const char *out_b)
     gr_tensor_file_free(b);
 }
 
-/* The validations of two runs came to the same. */
+/* The validations of two runs came to the same, after the same learning rates. */
 static void expect_same_validations(const char *out_a, const char *out_b)
 {
-    double losses[2][3];
+    double losses[2][3], rates[2][3];
     for (int k = 0; k < 2; k++) {
         json_t *lines = read_metrics(k ? out_b : out_a);
         size_t n = 0;
@@ -248,6 +248,7 @@ static void expect_same_validations(const char *out_a, const char *out_b)
             const json_t *line = json_array_get(lines, i);
             if (strcmp(json_string_value(json_object_get(line, "stage")), "val") == 0) {
                 assert_true(n < 3);
+                rates[k][n] = number(line, "learning_rate");
                 losses[k][n++] = number(line, "loss");
             }
         }
@@ -255,6 +256,7 @@ static void expect_same_validations(const char *out_a, const char *out_b)
         json_decref(lines);
     }
     assert_memory_equal(losses[0], losses[1], sizeof losses[0]);
+    assert_memory_equal(rates[0], rates[1], sizeof rates[0]);
 }
 
 /* Interrupts at each of these steps in turn, and at the end compares with a run in one go. */
@@ -336,6 +338,24 @@ static void a_run_is_resumed_only_with_its_seed(void **state)
         gr_train(model, &(struct gr_train_options){.out = out, .resume = out}, &result, &err));
     assert_int_equal(err.status, GR_ERR_USAGE);
     assert_non_null(strstr(err.message, "was made with seed 1, not 9"));
+    gr_model_free(model);
+}
+
+static void a_run_is_not_resumed_into_the_folder_of_another(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    struct watch watch = {.stop_at = 2};
+    const char *one = gr_api_path("one"), *other = gr_api_path("other");
+    train(gr_api_tiny, one, NULL, &watch);
+    watch = (struct watch){.stop_at = 2};
+    train(gr_api_tiny, other, NULL, &watch);
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, NULL);
+    assert_false(
+        gr_train(model, &(struct gr_train_options){.out = other, .resume = one}, &result, &err));
+    assert_int_equal(err.status, GR_ERR_USAGE);
+    assert_non_null(strstr(err.message, "already holds a run"));
     gr_model_free(model);
 }
 
@@ -543,6 +563,7 @@ int main(void)
         API_TEST(running_statistics_and_dropout_resume_too),
         API_TEST(a_run_interrupted_while_validating_validates_again),
         API_TEST(a_run_is_resumed_only_with_its_seed),
+        API_TEST(a_run_is_not_resumed_into_the_folder_of_another),
         API_TEST(two_runs_with_one_seed_give_the_same_bits),
         API_TEST(every_image_counts_once_whatever_the_batch),
         API_TEST(evaluation_of_a_part_that_is_not_there_is_refused),

@@ -140,6 +140,29 @@ static void openblas_kernels_fuse_alike(void **state)
     gr_context_free(context);
 }
 
+/* b is written after a: when a takes over the sum with b, one other reader of b is left, a relu. */
+static void what_a_fused_add_reads_is_not_fused_away(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "format: 1\n"
+        "inputs: {image: {shape: [5, 9, 9]}}\n"
+        "nodes:\n"
+        "  - {name: a, op: conv, inputs: image, out_channels: 20, kernel: 3, pad: 1}\n"
+        "  - {name: b, op: conv, inputs: image, out_channels: 20, kernel: 1}\n"
+        "  - {name: sum, op: add, inputs: [a, b]}\n"
+        "  - {name: br, op: relu, inputs: b}\n"
+        "  - {name: all, op: add, inputs: [sum, br]}\n"
+        "  - {name: out, op: linear, out_features: 7}\n";
+    struct gr_model *model = gr_api_load("branches", text, 3, NULL);
+    struct gr_plan *fused = plan_of(model, false), *written = plan_of(model, true);
+    assert_int_equal(count_ops(fused, "relu"), 1);
+    expect_same(fused, written);
+    gr_plan_free(fused);
+    gr_plan_free(written);
+    gr_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +172,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(folded_weights_follow_a_changed_parameter, gr_api_set_up,
                                         gr_api_tear_down),
         cmocka_unit_test_setup_teardown(openblas_kernels_fuse_alike, gr_api_set_up,
+                                        gr_api_tear_down),
+        cmocka_unit_test_setup_teardown(what_a_fused_add_reads_is_not_fused_away, gr_api_set_up,
                                         gr_api_tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <string.h>
 
 #include "batch_norm_loops.h"
 #include "support/naive.h"
@@ -159,6 +160,74 @@ static void running_statistics_move_towards_each_batch(void **state)
     gr_small_release(&small);
 }
 
+/* The gradient of a convolution's weight behind which a batch norm stands. */
+static void gradient_through_norm(bool frozen, float *gradient, int64_t count)
+{
+    struct gr_small small;
+    struct gr_error err = {0};
+    float data[2 * 3 * 4 * 4];
+    gr_small_init(&small, true, 1, GR_KERNELS_AUTO);
+    struct gr_value *src = gr_small_input(&small, "x", (struct gr_shape){4, {2, 3, 4, 4}});
+    const struct gr_check_attr attrs[] = {{"out_channels", 1, {3}}, {"kernel", 1, {1}}, {0}};
+    struct gr_node *conv = gr_small_node(&small, "conv", "conv", attrs, src, NULL);
+    const struct gr_node_spec spec = {.name = "bn",
+                                      .op = gr_registry_find(gr_standard_ops(), "batch_norm"),
+                                      .inputs = conv->outputs,
+                                      .n_inputs = 1,
+                                      .frozen = frozen};
+    struct gr_node *norm = gr_graph_add_node(small.graph, &spec, &err);
+    gr_check_ok(norm != NULL, &err);
+    struct gr_value *loss = gr_small_loss(&small, norm->outputs[0]);
+    gr_small_differentiate(&small, loss, NULL);
+    struct gr_value *target = small.gradients[conv->inputs[1]->id];
+    gr_small_compile(&small, &target, 1, false);
+    gr_small_draw(data, sizeof data / sizeof *data, 1);
+    gr_small_feed(&small, src, data);
+    gr_small_draw(data, sizeof data / sizeof *data, 2);
+    gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), data);
+    gr_small_run(&small, 1, 0);
+    assert_int_equal(gr_shape_count(&target->shape), count);
+    memcpy(gradient, gr_small_fetch(&small, target), (size_t)count * sizeof *gradient);
+    gr_small_release(&small);
+}
+
+static void gradients_pass_through_a_frozen_batch_norm(void **state)
+{
+    (void)state;
+    enum { COUNT = 9 };
+    float frozen[COUNT], trained[COUNT];
+    gradient_through_norm(true, frozen, COUNT);
+    gradient_through_norm(false, trained, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(fabsf(trained[i]) > 1e-4f);
+        assert_true(fabsf(frozen[i] - trained[i]) <= 1e-5f * fabsf(trained[i]));
+    }
+}
+
+static void statistics_are_kept_where_nothing_is_trained(void **state)
+{
+    (void)state;
+    struct gr_small small;
+    float x[24], fixed[24], got[2];
+    gr_small_init(&small, true, 1, GR_KERNELS_AUTO);
+    struct gr_value *src = gr_small_input(&small, "x", (struct gr_shape){4, {2, 2, 2, 3}});
+    const struct gr_check_attr attrs[] = {{"affine", 1, {0}}, {0}};
+    struct gr_node *norm = gr_small_node(&small, "batch_norm", "bn", attrs, src, NULL);
+    struct gr_value *loss = gr_small_loss(&small, norm->outputs[0]);
+    gr_small_differentiate(&small, loss, NULL);
+    gr_small_compile(&small, &loss, 1, true);
+    for (int i = 0; i < 24; i++)
+        x[i] = i / 6 % 2 ? 30 : 20 + (float)(i % 3);
+    gr_small_draw(fixed, 24, 1);
+    gr_small_feed(&small, src, x);
+    gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), fixed);
+    gr_small_run(&small, 1, 0);
+    gr_small_get(&small, norm->inputs[1], got);
+    assert_float_equal(got[0], 2.1f, 1e-5f); /* a tenth of the way from 0 to 21 and 30 */
+    assert_float_equal(got[1], 3, 1e-5f);
+    gr_small_release(&small);
+}
+
 static void one_value_a_channel_cannot_be_trained_on(void **state)
 {
     (void)state;
@@ -185,6 +254,8 @@ int main(void)
         cmocka_unit_test(a_large_mean_does_not_spoil_the_variance),
         cmocka_unit_test(lanes_past_the_last_channel_are_written_as_zero),
         cmocka_unit_test(running_statistics_move_towards_each_batch),
+        cmocka_unit_test(gradients_pass_through_a_frozen_batch_norm),
+        cmocka_unit_test(statistics_are_kept_where_nothing_is_trained),
         cmocka_unit_test(one_value_a_channel_cannot_be_trained_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,6 +214,7 @@ static void an_interrupted_run_is_saved_and_goes_on(void **state)
         assert_int_equal(kill(pid, signals[i]), 0);
         struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
         gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
+        gr_tool_contains(outcome.err, " --epochs 1000000\n");
         gr_outcome_release(&outcome);
         outcome =
             gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);
@@ -410,6 +411,20 @@ static void wrong_inputs_are_named_with_both_shapes(void **state)
     }
 }
 
+static void a_label_out_of_range_is_told_with_its_file(void **state)
+{
+    (void)state;
+    const int32_t kept = label[1];
+    label[1] = 9;
+    save_inputs("image", 8, true);
+    label[1] = kept;
+    struct gr_outcome outcome = gr_tool_run(4, "run", gr_tool_model(), "--inputs", inputs,
+                                            "--fetch", "loss", "--outputs", outputs, NULL);
+    gr_tool_contains(outcome.err, inputs);
+    gr_tool_contains(outcome.err, "label 9 at position 1");
+    gr_outcome_release(&outcome);
+}
+
 static void a_tensor_that_is_no_input_is_refused(void **state)
 {
     (void)state;
@@ -439,6 +454,7 @@ int main(void)
         TEST(run_makes_training_steps),
         TEST(an_input_that_the_targets_do_not_need_may_be_missing_or_there),
         TEST(wrong_inputs_are_named_with_both_shapes),
+        TEST(a_label_out_of_range_is_told_with_its_file),
         TEST(a_tensor_that_is_no_input_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,9 @@ static int feed_input(struct gr_plan *plan, const struct gr_tensor *input,
                             gr_shape_text(&tensor->shape, theirs), gr_dtype_name(input->dtype),
                             gr_shape_text(&input->shape, ours));
     const size_t bytes = (size_t)gr_shape_count(&tensor->shape) * gr_dtype_size(tensor->dtype);
-    return gr_plan_feed(plan, input->name, tensor->data, bytes, &err) ? GR_OK : gr_tool_error(&err);
+    return gr_plan_feed(plan, input->name, tensor->data, bytes, &err)
+               ? GR_OK
+               : gr_tool_fail(err.status, "%s: %s", path, err.message);
 }
 
 static bool is_read(const struct gr_plan *plan, const char *name)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "format.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "session.h"
@@ -22,6 +23,28 @@ static void tell_result(const struct gr_session *session, const struct gr_train_
     if (result->monitor && isfinite(result->best))
         printf(", best %s %.4f", result->monitor, result->best);
     printf("; kept in %s\n", out);
+}
+
+/* An option of the command line that a resumed run needs again; "" if it was not given. */
+static const char *again(const char *name, int64_t value, char text[GR_FIGURE])
+{
+    text[0] = '\0';
+    if (value)
+        snprintf(text, GR_FIGURE, " --%s %" PRId64, name, value);
+    return text;
+}
+
+/* The run folder's model has the overrides in it. */
+static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps, const char *out)
+{
+    char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE];
+    gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
+                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s",
+                 steps, settings->sets.count ? out : settings->operands.items[0],
+                 settings->sets.count ? "/model.yaml" : "", out,
+                 again("epochs", settings->epochs, epochs), again("steps", settings->steps, to),
+                 again("batch", settings->batch, batch), again("seed", settings->seed, seed),
+                 settings->data ? " --data " : "", settings->data ? settings->data : "");
 }
 
 static int train_in(const struct gr_session *session, const char *out)
@@ -50,11 +73,7 @@ static int train_in(const struct gr_session *session, const char *out)
     tell_result(session, &result, out);
     if (!result.interrupted)
         return GR_OK;
-    /* The run folder's model has the overrides in it. */
-    gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
-                 "graph-runner train %s%s --resume %s",
-                 result.steps, settings->sets.count ? out : settings->operands.items[0],
-                 settings->sets.count ? "/model.yaml" : "", out);
+    tell_how_to_go_on(settings, result.steps, out);
     return 128 + gr_interrupt_signal();
 }
 

@@ -8,6 +8,7 @@
 #include "graph/autodiff.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* The contributions to one value's gradient, as a list in the graph's pool. */
@@ -100,7 +101,9 @@ struct gr_node *gr_grad_emit(struct gr_grad *grad, const struct gr_op *op,
     struct gr_node *node = emit(grad, op, GR_BACKWARD, inputs, n_inputs, err);
     for (int k = 0; node && k < n_targets; k++) {
         if (targets[k] < 0) {
-            if (!gr_node_workspace(node, "unused", err))
+            char suffix[32];
+            snprintf(suffix, sizeof suffix, "unused%d", k);
+            if (!gr_node_workspace(node, suffix, err))
                 return NULL;
             continue;
         }
@@ -193,15 +196,18 @@ static bool seed(struct gr_grad *grad, const struct gr_loss *loss, struct gr_err
 
 static bool differentiate(struct gr_grad *grad, struct gr_node *node, struct gr_error *err)
 {
-    bool seen = false, wanted = false;
+    bool seen = false, wanted = false, keeps = false;
     for (int o = 0; o < node->n_outputs; o++) {
         if (!complete(grad, node->outputs[o], err))
             return false;
         seen = seen || grad->gradients[node->outputs[o]->id];
     }
-    for (int i = 0; i < node->n_inputs; i++)
+    for (int i = 0; i < node->n_inputs; i++) {
+        const struct gr_parameter *parameter = node->inputs[i]->parameter;
         wanted = wanted || grad->needed[node->inputs[i]->id];
-    if (!seen || !wanted)
+        keeps = keeps || (node->graph->training && parameter && parameter->statistic);
+    }
+    if (!(seen && wanted) && !keeps) /* statistics are kept also where nothing is trained */
         return true;
     if (!node->op->grad)
         return gr_node_fail(node, err, "is not differentiable, and the loss depends on it");

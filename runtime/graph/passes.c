@@ -69,6 +69,9 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
             node->outputs[0] = consumer->outputs[0];
             node->outputs[0]->producer = node;
             keep[consumer->id] = false;
+            /* What the node now reads in the consumer's place, `uses` does not know of. */
+            for (int i = 0; i < consumer->n_inputs; i++)
+                observed[consumer->inputs[i]->id] = true;
         }
     }
     for (size_t n = n_nodes; n < graph->n_nodes; n++)

@@ -79,13 +79,22 @@ static bool save_text(const char *path, const char *text, struct gr_error *err)
     return ok;
 }
 
+/* Is the folder written to the one that is resumed? */
+static bool same_folder(const struct gr_train_options *options)
+{
+    struct stat out, resume;
+    return options->resume && stat(options->out, &out) == 0 &&
+           stat(options->resume, &resume) == 0 && out.st_dev == resume.st_dev &&
+           out.st_ino == resume.st_ino;
+}
+
 static bool open_folder(struct trainer *t, struct gr_error *err)
 {
     char path[PATH_SIZE];
     struct stat known;
     if (!make_folder(t->options->out, err) || !path_in(t, "latest.safetensors", path, err))
         return false;
-    if (!t->options->resume && stat(path, &known) == 0)
+    if (!same_folder(t->options) && stat(path, &known) == 0)
         return gr_fail(err, GR_ERR_USAGE,
                        "%s already holds a run; --resume %s goes on with it, another --out starts "
                        "afresh",
@@ -320,10 +329,21 @@ static void accumulate(struct trainer *t, double loss, int64_t count)
     }
 }
 
+static double rate_at(const struct trainer *t, int64_t step)
+{
+    return gr_schedule_rate(&t->model->file->learning_rate, &t->standing.schedule, step,
+                            t->steps_per_epoch, t->epochs);
+}
+
 static double rate_now(const struct trainer *t)
 {
-    return gr_schedule_rate(&t->model->file->learning_rate, &t->standing.schedule, t->standing.step,
-                            t->steps_per_epoch, t->epochs);
+    return rate_at(t, t->standing.step);
+}
+
+/* Of the step before, if this epoch had one: a run resumed in validation has no other. */
+static double rate_before(const struct trainer *t)
+{
+    return rate_at(t, t->standing.step - (t->standing.batch > 0));
 }
 
 /* One epoch from standing.batch on; *rate is the last step's. */
@@ -331,7 +351,7 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
 {
     struct gr_batch batch;
     t->epoch_images = 0;
-    *rate = rate_now(t);
+    *rate = rate_before(t);
     t->start = gr_seconds();
     t->wait_start = gr_loader_wait_seconds(t->data.loader);
     if (!gr_loader_start(t->data.loader, t->standing.epoch, t->standing.batch, err))
