@@ -9,6 +9,7 @@
 
 #include "activation.h"
 #include "fold_norm.h"
+#include "gemv.h"
 #include "loops.h"
 #include "ops.h"
 
@@ -267,15 +268,48 @@ static bool openblas(struct gr_planning *planning, gr_kernel_run_fn *run)
     return true;
 }
 
-/* ---- the op ------------------------------------------------------------------------------ */
+/* ---- choosing ---------------------------------------------------------------------------- */
 
 static bool wants_openblas(const struct gr_planning *planning)
 {
     return planning->backend->kernels == GR_KERNELS_OPENBLAS;
 }
 
+/* ---- a single image ---------------------------------------------------------------------- */
+
+static bool gemv_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                     const struct gr_buffers *buffers, const struct gr_run *run,
+                     struct gr_error *err)
+{
+    (void)kernel, (void)run, (void)err;
+    const struct linear_attrs *a = node->attrs;
+    const struct sizes s = sizes_of(node);
+    gr_gemv(buffers->src[1], buffers->src[0], a->bias ? buffers->src[2] : NULL, buffers->dst[0],
+            s.o, s.c);
+    gr_activation_apply(&a->activation, buffers->dst[0], s.o);
+    return true;
+}
+
+/* Where the weights are plain, or lie no way yet: another layout would have to be undone. */
+static bool suits_gemv(const struct gr_planning *planning)
+{
+    return sizes_of(planning->node).n == 1 && !planning->node->graph->training &&
+           (!planning->src[1] || planning->src[1] == &gr_layout_plain);
+}
+
+static bool plan_gemv(struct gr_planning *planning)
+{
+    gr_loops_plan_plain(planning, gemv_run);
+    planning->kernel->impl = "gemv";
+    return true;
+}
+
+/* ---- the op ------------------------------------------------------------------------------ */
+
 static bool linear_plan(struct gr_planning *planning, struct gr_error *err)
 {
+    if (!wants_openblas(planning) && suits_gemv(planning))
+        return plan_gemv(planning);
     return wants_openblas(planning) ? openblas(planning, forward_run)
                                     : onednn_forward(planning, err);
 }

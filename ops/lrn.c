@@ -22,13 +22,7 @@
 #include "lrn_avx512.h"
 #include "onednn.h"
 #include "ops.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
-    !defined(__SANITIZE_ADDRESS__)
-#define VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define VECTOR_CLONES
-#endif
+#include "vector_clones.h"
 
 struct lrn_attrs {
     int64_t size;
@@ -153,7 +147,7 @@ static inline void normaliser(const struct lrn_state *s, const float *at, float 
         sum[i] = s->k + s->scale * sum[i];
 }
 
-VECTOR_CLONES
+GR_VECTOR_CLONES
 static void forward_rows(const struct lrn_state *s, const float *src, float *dst, float *rows,
                          int64_t first, int64_t last)
 {
@@ -174,7 +168,7 @@ static void forward_rows(const struct lrn_state *s, const float *src, float *dst
  * dx_i = dy_i s_i^-beta - 2 alpha beta / size · x_i · Σ_j dy_j x_j s_j^(-beta - 1), j in i's
  * window.
  */
-VECTOR_CLONES
+GR_VECTOR_CLONES
 static void backward_rows(const struct lrn_state *s, const float *dy, const float *src, float *dx,
                           float *rows, int64_t first, int64_t last)
 {

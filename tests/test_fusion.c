@@ -163,6 +163,32 @@ static void what_a_fused_add_reads_is_not_fused_away(void **state)
     gr_model_free(model);
 }
 
+/* Rows of the output do not depend on each other, so that one image alone gives the first row. */
+static void a_single_image_takes_the_vector_kernel_and_gives_the_same(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_model *model = load();
+    const struct gr_plan_options one = {.batch = 1};
+    struct gr_plan *single = gr_plan_new(model, &one, &err);
+    gr_api_ok(single != NULL, &err);
+    struct gr_plan *batch = plan_of(model, true);
+    const struct gr_tensor image = gr_plan_input(batch, 0);
+    gr_api_ok(gr_plan_feed(single, "image", image.data, PIXELS * sizeof(float), &err), &err);
+    gr_api_ok(gr_plan_run(single, &err), &err);
+    gr_api_ok(gr_plan_run(batch, &err), &err);
+    const float *a = gr_plan_target(single, 0).data, *b = gr_plan_target(batch, 0).data;
+    for (int i = 0; i < 7; i++)
+        assert_float_equal(a[i], b[i], 1e-5);
+    int vectors = 0;
+    for (size_t i = 0; i < gr_plan_node_count(single); i++)
+        vectors += strcmp(gr_plan_node(single, i).impl, "gemv") == 0;
+    assert_int_equal(vectors, 1);
+    gr_plan_free(single);
+    gr_plan_free(batch);
+    gr_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +197,8 @@ int main(void)
             gr_api_tear_down),
         cmocka_unit_test_setup_teardown(folded_weights_follow_a_changed_parameter, gr_api_set_up,
                                         gr_api_tear_down),
+        cmocka_unit_test_setup_teardown(a_single_image_takes_the_vector_kernel_and_gives_the_same,
+                                        gr_api_set_up, gr_api_tear_down),
         cmocka_unit_test_setup_teardown(openblas_kernels_fuse_alike, gr_api_set_up,
                                         gr_api_tear_down),
         cmocka_unit_test_setup_teardown(what_a_fused_add_reads_is_not_fused_away, gr_api_set_up,
