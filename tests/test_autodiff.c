@@ -16,19 +16,6 @@
 
 enum { MOST = 256 };
 
-/* A step of training with two convolutions whose weights the backward pass reads, and a batch norm.
- */
-static void build_training_step(void)
-{
-    struct gr_value *x = gr_case_image("x", 3, 5);
-    struct gr_value *a = gr_case_conv("a", x, 4), *b = gr_case_node("batch_norm", "b", a, NULL);
-    struct gr_value *c = gr_case_node("relu", "c", b, NULL), *d = gr_case_conv("d", c, 4),
-                    *e = gr_case_conv("e", d, 4);
-    struct gr_value *loss = gr_case_dot("loss", gr_case_node("add", "f", e, c));
-    gr_case_differentiate(&(struct gr_loss){loss, 1}, 1, NULL, 0);
-    gr_case_add_updates();
-}
-
 /* ---- what autodiff emits ----------------------------------------------------------------- */
 
 static void a_value_with_several_consumers_gets_one_sum_of_their_gradients(void **state)
@@ -79,7 +66,7 @@ static void shared_parameters_sum_over_the_nodes_that_share_them(void **state)
 static void every_gradient_has_the_shape_of_its_value(void **state)
 {
     (void)state;
-    build_training_step();
+    gr_case_build_training_step();
     size_t count = 0;
     for (size_t v = 0; v < gr_case.n_gradients; v++)
         if (gr_case.gradients[v]) {

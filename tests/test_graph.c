@@ -66,19 +66,6 @@ static void updates_are_kept_only_when_they_are_to_run(void **state)
 
 /* ---- order ------------------------------------------------------------------------------- */
 
-/* A step of training with two convolutions whose weights the backward pass reads, and a batch norm.
- */
-static void build_training_step(void)
-{
-    struct gr_value *x = gr_case_image("x", 3, 5);
-    struct gr_value *a = gr_case_conv("a", x, 4), *b = gr_case_node("batch_norm", "b", a, NULL);
-    struct gr_value *c = gr_case_node("relu", "c", b, NULL), *d = gr_case_conv("d", c, 4),
-                    *e = gr_case_conv("e", d, 4);
-    struct gr_value *loss = gr_case_dot("loss", gr_case_node("add", "f", e, c));
-    gr_case_differentiate(&(struct gr_loss){loss, 1}, 1, NULL, 0);
-    gr_case_add_updates();
-}
-
 static size_t order_all(struct gr_node **order, struct gr_value *target)
 {
     struct gr_error err = {0};
@@ -124,7 +111,7 @@ static void a_node_stands_after_what_it_reads_and_an_update_after_every_reader(v
 {
     (void)state;
     struct gr_node *order[MOST];
-    build_training_step();
+    gr_case_build_training_step();
     const size_t count = order_all(order, gr_case_value("loss"));
     assert_int_equal(gr_case_count_phase(GR_UPDATE),
                      9); /* 3 weights, 3 biases, weight, bias, statistics */
@@ -138,7 +125,7 @@ static void an_update_waits_for_a_reader_that_was_added_last(void **state)
 {
     (void)state;
     struct gr_node *order[MOST];
-    build_training_step();
+    gr_case_build_training_step();
     struct gr_value *weight = gr_case_value("d.weight"), *late = gr_case_dot("late", weight);
     const size_t count = order_all(order, late);
     size_t read = 0, written = 0;
@@ -153,7 +140,7 @@ static void a_ready_update_comes_before_anything_else(void **state)
 {
     (void)state;
     struct gr_node *order[MOST];
-    build_training_step();
+    gr_case_build_training_step();
     const size_t count = order_all(order, gr_case_value("loss"));
     for (size_t i = 0; i < count; i++) {
         if (order[i]->phase != GR_UPDATE)

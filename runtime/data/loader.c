@@ -10,6 +10,7 @@
 #define _DEFAULT_SOURCE
 #include "data/loader.h"
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "base/random.h"
 #include "base/shape.h"
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { AHEAD_USUAL = 2, ROWS_IN_MEMORY = 32, ROWS_DECODED = 1, HOLE = -1 };
 
@@ -377,13 +377,6 @@ bool gr_loader_start(struct gr_loader *loader, int64_t epoch, int64_t first_batc
 
 /* ---- handing out ------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Gives the borrowed batch back and waits for the next; NULL at the end of the epoch. */
 static struct slot *next_slot(struct gr_loader *loader)
 {
@@ -396,10 +389,10 @@ static struct slot *next_slot(struct gr_loader *loader)
     struct slot *slot = NULL;
     if (loader->next < loader->batches) {
         slot = &loader->slots[loader->next % loader->depth];
-        const double start = now();
+        const double start = gr_seconds();
         while (slot->batch != loader->next || slot->done < slot->rows)
             pthread_cond_wait(&loader->ready, &loader->lock);
-        loader->wait_seconds += now() - start;
+        loader->wait_seconds += gr_seconds() - start;
         loader->next++;
         loader->held = true;
     }

@@ -1,20 +1,12 @@
 /*
  * Running a program: the steps in order. Nothing is allocated here.
  */
-#define _POSIX_C_SOURCE 200809L
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool all_finite(const float *data, size_t count)
 {
@@ -87,11 +79,11 @@ bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct
         struct gr_step *step = &program->steps[s];
         if (!step->kernel.run || (step->constant && !renew))
             continue;
-        const double start = program->profiling ? now() : 0;
+        const double start = program->profiling ? gr_seconds() : 0;
         if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
             return false;
         if (program->profiling)
-            step->seconds += now() - start;
+            step->seconds += gr_seconds() - start;
         if (!check_guard(step, run, err))
             return false;
         count_updates(program, step);

@@ -1,11 +1,9 @@
 /*
  * Batches from the data section to a plan; see batches.h.
  */
-#define _POSIX_C_SOURCE 200809L
 #include "train/batches.h"
 
 #include <string.h>
-#include <time.h>
 
 enum { USUAL_MAX_CORRUPT = 100 };
 
@@ -113,9 +111,20 @@ int gr_batches_metrics(const struct gr_plan *plan, struct gr_metric metrics[GR_M
     return (int)count;
 }
 
-double gr_seconds(void)
+void gr_batches_accumulate(const struct gr_plan *plan, int64_t count, struct gr_eval_result *result)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    struct gr_metric now[GR_MAX_METRICS];
+    const double share = (double)count / (double)(result->images + count);
+    result->images += count;
+    result->loss += share * (gr_batches_loss(plan) - result->loss);
+    result->n_metrics = gr_batches_metrics(plan, now);
+    for (int i = 0; i < result->n_metrics; i++) {
+        result->metrics[i].name = now[i].name;
+        result->metrics[i].value += share * (now[i].value - result->metrics[i].value);
+    }
+}
+
+const char *gr_batches_default_part(const struct gr_model *model)
+{
+    return gr_model_file_part(model->file, "test") ? "test" : "val";
 }

@@ -5,6 +5,7 @@
 #ifndef GR_TRAIN_BATCHES_H
 #define GR_TRAIN_BATCHES_H
 
+#include "base/clock.h"
 #include "data/loader.h"
 #include "model/model.h"
 
@@ -39,7 +40,14 @@ bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr
 double gr_batches_loss(const struct gr_plan *plan);
 int gr_batches_metrics(const struct gr_plan *plan, struct gr_metric metrics[GR_MAX_METRICS]);
 
-/* Seconds of a clock that only goes forward. */
-double gr_seconds(void);
+/*
+ * Takes the figures of a plan's last batch of count images into the means of a pass: result's
+ * images, loss and metrics. Each image weighs alike.
+ */
+void gr_batches_accumulate(const struct gr_plan *plan, int64_t count,
+                           struct gr_eval_result *result);
+
+/* The part to evaluate unless one is named: "test" if there, else "val". */
+const char *gr_batches_default_part(const struct gr_model *model);
 
 #endif

@@ -37,20 +37,6 @@ struct gr_plan *gr_evaluation_plan(struct gr_model *model, int64_t batch,
     return gr_plan_new(model, &options, err);
 }
 
-/* Adds a batch's figures, each weighted by its images. */
-static void accumulate(struct gr_eval_result *result, const struct gr_plan *plan, int64_t count)
-{
-    struct gr_metric now[GR_MAX_METRICS];
-    const double share = (double)count / (double)(result->images + count);
-    result->images += count;
-    result->loss += share * (gr_batches_loss(plan) - result->loss);
-    result->n_metrics = gr_batches_metrics(plan, now);
-    for (int i = 0; i < result->n_metrics; i++) {
-        result->metrics[i].name = now[i].name;
-        result->metrics[i].value += share * (now[i].value - result->metrics[i].value);
-    }
-}
-
 static bool report(const struct gr_progress *base, const struct gr_eval_result *result,
                    int64_t step, int64_t steps, double wait, gr_progress_fn *show, void *user)
 {
@@ -88,7 +74,7 @@ bool gr_evaluate_part(struct gr_batches *batches, struct gr_plan *plan,
             break;
         if (!gr_plan_run(plan, err))
             return false;
-        accumulate(result, plan, batch.count);
+        gr_batches_accumulate(plan, batch.count, result);
         result->seconds = gr_seconds() - start;
         if (batch_done && !batch_done(batch_user, plan, &batch, err))
             return false;
@@ -154,15 +140,10 @@ static const char *score_output(const struct gr_model *model, struct gr_error *e
     return NULL;
 }
 
-static const char *default_part(const struct gr_model *model)
-{
-    return gr_model_file_part(model->file, "test") ? "test" : "val";
-}
-
 bool gr_evaluate(struct gr_model *model, const struct gr_eval_options *options,
                  struct gr_eval_result *result, struct gr_error *err)
 {
-    const char *part = options->part ? options->part : default_part(model);
+    const char *part = options->part ? options->part : gr_batches_default_part(model);
     const int64_t batch = options->batch ? options->batch : gr_model_batch(model);
     const struct gr_progress progress = {.stage = part, .epoch = 1, .epochs = 1};
     struct gr_batches batches = {0};

@@ -133,7 +133,7 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
 {
     struct gr_batches batches = {0};
     struct samples from = {.scratch = gr_scratch_new(), .first = first};
-    const char *name = part ? part : gr_model_file_part(model->file, "test") ? "test" : "val";
+    const char *name = part ? part : gr_batches_default_part(model);
     bool ok = (from.scratch || gr_fail_memory(err, "images")) &&
               gr_batches_open(&batches, model, name, 1, false, 0, err);
     const int64_t have = ok ? gr_dataset_count(batches.dataset) : 0;

@@ -311,22 +311,12 @@ static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
                    t->standing.step, rate, found.message);
 }
 
-static void accumulate(struct trainer *t, double loss, int64_t count)
+/* The loss remembers about the last fifty steps, fewer at the start. */
+static void smooth(struct trainer *t)
 {
-    struct gr_metric now[GR_MAX_METRICS];
-    struct gr_eval_result *means = &t->standing.means;
-    const double share = (double)count / (double)(means->images + count);
-    /* The smoothed loss remembers about the last fifty steps, fewer at the start. */
     const double memory =
         t->run_steps < 50 ? (double)t->run_steps / (double)(t->run_steps + 1) : 0.98;
-    t->smoothed = memory * t->smoothed + (1 - memory) * loss;
-    means->images += count;
-    means->loss += share * (loss - means->loss);
-    means->n_metrics = gr_batches_metrics(t->plan, now);
-    for (int i = 0; i < means->n_metrics; i++) {
-        means->metrics[i].name = now[i].name;
-        means->metrics[i].value += share * (now[i].value - means->metrics[i].value);
-    }
+    t->smoothed = memory * t->smoothed + (1 - memory) * gr_batches_loss(t->plan);
 }
 
 static double rate_at(const struct trainer *t, int64_t step)
@@ -369,7 +359,8 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
                 diagnose(t, *rate, &failed);
             return gr_fail(err, failed.status, "%s", failed.message);
         }
-        accumulate(t, gr_batches_loss(t->plan), batch.count);
+        smooth(t);
+        gr_batches_accumulate(t->plan, batch.count, &t->standing.means);
         t->epoch_images += batch.count;
         t->standing.step++;
         t->standing.batch = batch.index + 1;

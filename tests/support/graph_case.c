@@ -128,3 +128,14 @@ size_t gr_case_count_phase(enum gr_phase phase)
         count += gr_case.graph->nodes[n]->phase == phase;
     return count;
 }
+
+void gr_case_build_training_step(void)
+{
+    struct gr_value *x = gr_case_image("x", 3, 5);
+    struct gr_value *a = gr_case_conv("a", x, 4), *b = gr_case_node("batch_norm", "b", a, NULL);
+    struct gr_value *c = gr_case_node("relu", "c", b, NULL), *d = gr_case_conv("d", c, 4),
+                    *e = gr_case_conv("e", d, 4);
+    struct gr_value *loss = gr_case_dot("loss", gr_case_node("add", "f", e, c));
+    gr_case_differentiate(&(struct gr_loss){loss, 1}, 1, NULL, 0);
+    gr_case_add_updates();
+}

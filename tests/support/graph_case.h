@@ -37,6 +37,12 @@ void gr_case_differentiate(const struct gr_loss *losses, size_t n, struct gr_val
 /* Updates by sgd with momentum for every gradient of a parameter. */
 void gr_case_add_updates(void);
 
+/*
+ * A whole step of training: two convolutions whose weights the backward pass reads, a batch norm,
+ * and the updates.
+ */
+void gr_case_build_training_step(void);
+
 size_t gr_case_count_op(const char *op);
 size_t gr_case_count_phase(enum gr_phase phase);
 
