@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "onednn.h"
+
 struct state {
     int64_t count; /* floats in memory, padding included */
 };
@@ -49,6 +51,10 @@ const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *plannin
         const struct gr_layout *layout = planning->src[i];
         const struct gr_value *value = planning->node->inputs[i];
         const size_t dense = (size_t)gr_shape_count(&value->shape) * sizeof(float);
+        if (!layout || layout == &gr_layout_plain || value->dtype != GR_F32)
+            continue;
+        if (layout->dtype != GR_F32)
+            layout = gr_onednn_blocked(planning->backend, value, GR_F32, NULL);
         if (layout && layout != &gr_layout_plain && layout->bytes >= dense)
             return layout;
     }

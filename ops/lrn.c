@@ -261,6 +261,10 @@ static bool plan(struct gr_planning *planning, int data_input, struct gr_error *
     const struct lrn_attrs *a = node->attrs;
     const struct gr_shape *shape = &node->outputs[0]->shape;
     const struct gr_layout *layout = planning->src[data_input];
+    if (gr_layout_dtype(layout, node->inputs[data_input]) != GR_F32)
+        layout = gr_onednn_blocked(planning->backend, node->inputs[data_input], GR_F32, err);
+    if (!layout && planning->src[data_input])
+        return false;
     if (!block_of(layout))
         layout = &gr_layout_plain;
     struct lrn_state *s = calloc(1, sizeof *s);
