@@ -57,6 +57,20 @@ bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_
                         struct gr_error *err);
 
 /*
+ * Other ways, of which a plan chooses (planning->choice). Each asks whether the shape is one for
+ * it; as oneDNN's own, kernels leave planning->kernel->run NULL where oneDNN has nothing for them.
+ */
+bool gr_conv_takes_winograd(const struct gr_planning *planning); /* conv_winograd.c */
+bool gr_conv_winograd_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_winograd_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_winograd_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_flips(const struct gr_planning *planning); /* the filters: conv_flipped.c */
+bool gr_conv_flipped_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_deepens(const struct gr_planning *planning); /* space to depth: conv_deep.c */
+bool gr_conv_deep_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_deep_weights(struct gr_planning *planning, struct gr_error *err);
+
+/*
  * Kernels: forward (inputs src, weight, bias?, addend?), data (inputs dy, weight; output dx),
  * weights (inputs dy, src; outputs dw, db?). oneDNN's leave planning->kernel->run NULL where it has
  * only reference loops.

@@ -1,10 +1,8 @@
 /*
- * Convolution by oneDNN, in the layouts it likes best: directly, or by Winograd's transformation
- * (f32, 3×3, stride 1, no groups; Lavin and Gray, 2015), which multiplies less.
+ * Convolution by oneDNN, directly, in the layouts it likes best; and what the other ways of
+ * computing it (conv_winograd.c, conv_flipped.c, conv_deep.c) share: descriptors and primitives.
  */
 #include "conv.h"
-
-#include <string.h>
 
 #include "ops.h"
 
@@ -50,8 +48,7 @@ dnnl_status_t gr_conv_data_pd(dnnl_primitive_desc_t *pd, struct gr_backend *back
                               dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d)
 {
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t status =
-        gr_conv_forward_pd(&hint, backend, dnnl_convolution_direct, d, backend->attr);
+    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, d, backend->attr);
     if (status == dnnl_success)
         status = gr_onednn_conv_data(pd, backend->engine, algorithm, gr_desc_get(&d->src),
                                      gr_desc_get(&d->weights), gr_desc_get(&d->dst), d->stride,
@@ -66,8 +63,7 @@ dnnl_status_t gr_conv_weights_pd(dnnl_primitive_desc_t *pd, struct gr_backend *b
                                  const struct gr_conv_descs *forward)
 {
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t status =
-        gr_conv_forward_pd(&hint, backend, dnnl_convolution_direct, forward, backend->attr);
+    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, forward, backend->attr);
     if (status == dnnl_success)
         status = gr_onednn_conv_weights(pd, backend->engine, algorithm, gr_desc_get(&d->src),
                                         gr_desc_get(&d->weights), gr_desc_get(&d->bias),
@@ -100,12 +96,6 @@ static bool accept(struct gr_planning *planning, dnnl_status_t status, dnnl_prim
     bool usable;
     return gr_conv_usable(planning, status, &pd, &usable, err) &&
            (!usable || gr_onednn_kernel(planning, pd, args, n_args, err));
-}
-
-static dnnl_alg_kind_t algorithm_of(const struct gr_planning *planning)
-{
-    return planning->choice && strcmp(planning->choice, "winograd") == 0 ? dnnl_convolution_winograd
-                                                                         : dnnl_convolution_direct;
 }
 
 bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
@@ -172,7 +162,7 @@ bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
         gr_conv_descs_init(&d, a, &s, type, type, err) && gr_conv_fused_attr(planning, &fused, err);
     if (ok) {
         const dnnl_status_t status =
-            gr_conv_forward_pd(&pd, planning->backend, algorithm_of(planning), &d,
+            gr_conv_forward_pd(&pd, planning->backend, dnnl_convolution_direct, &d,
                                fused ? fused : planning->backend->attr);
         ok = accept(planning, status, pd, args, n_args, err) && find_home(planning, err);
     }
@@ -193,7 +183,7 @@ bool gr_conv_onednn_data(struct gr_planning *planning, struct gr_error *err)
     bool ok = gr_conv_descs_init(&d, planning->node->attrs, &s, type, type, err);
     if (ok) {
         const dnnl_status_t status =
-            gr_conv_data_pd(&pd, planning->backend, algorithm_of(planning), &d);
+            gr_conv_data_pd(&pd, planning->backend, dnnl_convolution_direct, &d);
         ok = accept(planning, status, pd, args, 3, err);
     }
     gr_conv_descs_release(&d);
@@ -215,7 +205,7 @@ bool gr_conv_onednn_weights(struct gr_planning *planning, struct gr_error *err)
               gr_conv_descs_init(&forward, a, &s, type, type, err);
     if (ok) {
         const dnnl_status_t status =
-            gr_conv_weights_pd(&pd, planning->backend, algorithm_of(planning), &d, &forward);
+            gr_conv_weights_pd(&pd, planning->backend, dnnl_convolution_direct, &d, &forward);
         ok = accept(planning, status, pd, args, planning->node->n_outputs > 1 ? 4 : 3, err);
     }
     gr_conv_descs_release(&d);

@@ -80,11 +80,27 @@ enum gr_kernels {
     GR_KERNELS_OPENBLAS, /* im2col and gemm, and plain loops: the independent implementation */
 };
 
+/*
+ * Convolutions and the like can be computed by several kernels, and which is the fastest depends on
+ * the machine. Measured once, a choice is kept in the folder `tuning`.
+ */
+enum gr_tune {
+    GR_TUNE_OFF,     /* the usual kernels */
+    GR_TUNE_KNOWN,   /* what was found before, else the usual */
+    GR_TUNE_MEASURE, /* what is not known is measured, once a machine */
+};
+
+/* Hears of each measurement before it begins. */
+typedef void gr_tune_fn(void *user, const char *node);
+
 struct gr_context_options {
     int threads; /* 0: the cores that affinity and the cgroup allow */
     enum gr_kernels kernels;
-    gr_log_fn *log; /* may be NULL */
-    void *log_user;
+    enum gr_tune tune;
+    const char *tuning;    /* folder of choices, made if need be; NULL: they live in the context */
+    gr_tune_fn *measuring; /* may be NULL */
+    gr_log_fn *log;        /* may be NULL */
+    void *log_user;        /* of both */
 };
 
 /* options may be NULL. */

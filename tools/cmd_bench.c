@@ -259,6 +259,7 @@ const struct gr_command gr_command_bench = {
     .description = "Times steady steps (forward, backward and update with --mode train) on random "
                    "data that are in memory already. With --json the result is one line.",
     .options = options,
+    .tunes = true,
     .examples = examples,
     .run = run,
 };

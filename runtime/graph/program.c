@@ -11,6 +11,7 @@
 #include "graph/arena.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
+#include "graph/tune.h"
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
@@ -175,6 +176,33 @@ static bool plan_view(struct gr_program *program, struct gr_node *node, struct g
     return true;
 }
 
+/* Puts the question to the node's op, the inputs lying as they do now. */
+static bool ask(struct gr_program *program, struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    for (int i = 0; i < node->n_inputs; i++) {
+        planning->src[i] = slot_of(program, node->inputs[i])->layout;
+        planning->home[i] = NULL;
+    }
+    for (int o = 0; o < node->n_outputs; o++)
+        planning->dst[o] = &gr_layout_plain;
+    return node->op->plan(planning, err);
+}
+
+static bool choose_kernel(struct gr_program *program, struct gr_planning *planning,
+                          struct gr_error *err)
+{
+    for (int i = 0; i < planning->node->n_inputs; i++)
+        planning->src[i] = slot_of(program, planning->node->inputs[i])->layout;
+    if (!gr_tune(program, planning->node, planning->src, &planning->choice, err) ||
+        !ask(program, planning, err))
+        return false;
+    if (planning->kernel->run || !planning->choice)
+        return true;
+    planning->choice = NULL; /* another machine's */
+    return ask(program, planning, err);
+}
+
 static bool plan_node(struct gr_program *program, struct gr_node *node, struct gr_error *err)
 {
     for (int i = 0; i < node->n_inputs; i++)
@@ -189,10 +217,6 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
     if (!src)
         return gr_fail_memory(err, "compiling");
     const struct gr_layout **home = src + node->n_inputs, **dst = home + node->n_inputs;
-    for (int i = 0; i < node->n_inputs; i++)
-        src[i] = slot_of(program, node->inputs[i])->layout;
-    for (int o = 0; o < node->n_outputs; o++)
-        dst[o] = &gr_layout_plain;
     struct gr_planning planning = {.node = node,
                                    .backend = program->backend,
                                    .precision = program->options.precision,
@@ -200,7 +224,7 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
                                    .home = home,
                                    .dst = dst,
                                    .kernel = &kernel};
-    bool ok = node->op->plan(&planning, err);
+    bool ok = choose_kernel(program, &planning, err);
     for (int i = 0; ok && i < node->n_inputs; i++)
         ok = settle_input(program, node, i, src[i], home[i], err);
     struct gr_step *step = ok ? add_step(program, node, err) : NULL;

@@ -9,6 +9,7 @@
 #define GR_GRAPH_PROGRAM_H
 
 #include "graph/params.h"
+#include "graph/tuning.h"
 
 struct gr_program_options {
     bool no_memory_plan; /* every value has memory of its own */
@@ -17,6 +18,7 @@ struct gr_program_options {
     bool poison;       /* fill dead buffers with NaN, to find a use after death */
     bool run_updates;  /* update nodes run though no target depends on them */
     enum gr_precision precision;
+    struct gr_tuning *tuning; /* choices of kernels that it takes and records; NULL: the usual */
 };
 
 struct gr_program;

@@ -8,6 +8,7 @@
 
 #include "graph/dot.h"
 #include "model/model.h"
+#include "model/tuning_file.h"
 
 static const char gradient_prefix[] = "grad:";
 
@@ -176,9 +177,11 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
                                                .no_fusion = o->reference,
                                                .check_finite = o->check_finite,
                                                .precision = o->precision,
+                                               .tuning = plan->model->context->tuning,
                                                .run_updates = o->update};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
                                    plan->targets, plan->n_targets, &options, err);
+    gr_tuning_keep(plan->model->context);
     if (!plan->program)
         return false;
     const size_t n_steps = gr_program_step_count(plan->program);
