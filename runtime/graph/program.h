@@ -18,6 +18,7 @@ struct gr_program_options {
     bool poison;       /* fill dead buffers with NaN, to find a use after death */
     bool run_updates;  /* update nodes run though no target depends on them */
     enum gr_precision precision;
+    const char *choice; /* tests: nodes that have this candidate take it; NULL: none is forced */
     struct gr_tuning *tuning; /* choices of kernels that it takes and records; NULL: the usual */
 };
 

@@ -226,7 +226,9 @@ bool gr_tune(struct gr_program *program, const struct gr_node *node,
     const char *names[GR_MAX_CANDIDATES];
     const struct gr_planning planning = {
         .node = node, .backend = program->backend, .precision = program->options.precision};
-    *choice = NULL;
+    *choice = program->options.choice;
+    if (*choice)
+        return true;
     if (!tuning || !node->op->candidates || !node->op->macs || node->op->macs(node) < least_macs ||
         node->n_inputs > MOST_VALUES || node->n_outputs > MOST_VALUES)
         return true;
