@@ -4,6 +4,7 @@
 #include "loops.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct state {
     int64_t count; /* floats in memory, padding included */
@@ -53,6 +54,18 @@ const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *plannin
             return layout;
     }
     return &gr_layout_plain;
+}
+
+struct gr_lanes gr_loops_lanes(const struct gr_layout *layout)
+{
+    static const struct {
+        const char *name;
+        int64_t count;
+    } known[] = {{"plain", 1}, {"nchw", 1}, {"nChw8c", 8}, {"nChw16c", 16}};
+    for (size_t i = 0; layout && i < sizeof known / sizeof *known; i++)
+        if (strcmp(layout->name, known[i].name) == 0)
+            return (struct gr_lanes){known[i].count, false};
+    return (struct gr_lanes){0, false};
 }
 
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err)

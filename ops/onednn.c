@@ -302,17 +302,26 @@ bool gr_desc_of(struct gr_desc *desc, const struct gr_value *value, enum gr_form
                         value->dtype, format, err);
 }
 
+/* An instruction set is bits, one for each that it includes; their numbers have no order. */
+static bool is_wide(void)
+{
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), widest = dnnl_cpu_isa_avx512_core;
+    return (isa & widest) == widest;
+}
+
+int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
+{
+    return backend->kernels == GR_KERNELS_OPENBLAS ? 1 : is_wide() ? 16 : 8;
+}
+
 bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct gr_error *err)
 {
     if (value->shape.rank != 4)
         return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
-    /* An instruction set is bits, one for each that it includes; their numbers have no order. */
-    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), widest = dnnl_cpu_isa_avx512_core;
-    const bool wide = (isa & widest) == widest;
     dnnl_dims_t dims = {0};
     memcpy(dims, value->shape.dim, 4 * sizeof *dims);
     const dnnl_status_t status =
-        md_by_tag(desc, 4, dims, types[value->dtype], wide ? dnnl_nChw16c : dnnl_nChw8c);
+        md_by_tag(desc, 4, dims, types[value->dtype], is_wide() ? dnnl_nChw16c : dnnl_nChw8c);
     desc->made = status == dnnl_success;
     return gr_onednn_ok(status, value->producer, err);
 }
@@ -421,6 +430,25 @@ const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t b
     if (!gr_desc_init(&desc, 1, &count, GR_U8, GR_FORMAT_PLAIN, err))
         return NULL;
     const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
+const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_shape *shape, enum gr_dtype dtype,
+                                        int64_t lanes, struct gr_error *err)
+{
+    const dnnl_format_tag_t tag = lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
+    dnnl_dims_t dims = {0};
+    struct gr_desc desc = {0};
+    memcpy(dims, shape->dim, 4 * sizeof *dims);
+    const dnnl_status_t status = md_by_tag(&desc, 4, dims, types[dtype], tag);
+    desc.made = status == dnnl_success;
+    if (!gr_onednn_ok(status, value->producer, err))
+        return NULL;
+    const struct gr_layout *layout = value->kind == GR_VALUE_WORKSPACE
+                                         ? intern(backend, gr_desc_get(&desc), false, err)
+                                         : layout_of(backend, gr_desc_get(&desc), false, err);
     gr_desc_release(&desc);
     return layout;
 }
