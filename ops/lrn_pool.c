@@ -100,16 +100,9 @@ static void spread_row(const struct state *s, const struct gr_buffers *buffers, 
                        int64_t h, float *between)
 {
     const struct gr_pool_form *f = &s->pool;
-    const uint8_t *where = buffers->src[1];
-    int64_t first, last;
-    memset(between, 0, (size_t)s->between * sizeof *between);
-    gr_pool_covering(f, h, &first, &last);
     for (int64_t b = 0; b < s->blocks; b++, between += gr_pool_row_floats(f))
-        for (int64_t oh = first; oh < last; oh++) {
-            const int64_t i = ((n * s->blocks + b) * f->oh + oh) * f->ow * f->lanes;
-            s->pool_kernel->expand(f, gr_element_const(buffers->src[0], i, s->dy_bf16), where + i,
-                                   NULL, h + f->pad[0] - oh * f->stride[0], between, s->dy_bf16);
-        }
+        gr_pool_backward_row(s->pool_kernel, f, buffers->src[0], buffers->src[1], NULL,
+                             n * s->blocks + b, h, between, s->dy_bf16);
 }
 
 /* Source rows first to last - 1 of all images' rows. */

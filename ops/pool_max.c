@@ -71,20 +71,12 @@ static void backward_row(const struct state *s, const struct gr_buffers *buffers
                          int64_t h, float *row)
 {
     const struct gr_pool_form *f = &s->form;
-    const void *dy = buffers->src[0], *y = s->relu ? buffers->src[2] : NULL;
-    const uint8_t *where = buffers->src[1];
-    int64_t first, last;
-    memset(row, 0, (size_t)gr_pool_row_floats(f) * sizeof *row);
-    gr_pool_covering(f, h, &first, &last);
-    for (int64_t oh = first; oh < last; oh++) {
-        const int64_t i = (plane * f->oh + oh) * f->ow * f->lanes;
-        s->kernel->expand(f, gr_element_const(dy, i, s->bf16), where + i,
-                          y ? gr_element_const(y, i, s->bf16) : NULL,
-                          h + f->pad[0] - oh * f->stride[0], row, s->bf16);
-    }
-    s->kernel->store(row + f->pad[1] * f->lanes,
-                     gr_element(buffers->dst[0], (plane * f->h + h) * f->w * f->lanes, s->bf16),
-                     f->w * f->lanes, s->bf16);
+    void *dx = gr_element(buffers->dst[0], (plane * f->h + h) * f->w * f->lanes, s->bf16);
+    const bool direct = !s->bf16 && f->pad[1] == 0 && gr_pool_row_floats(f) == f->w * f->lanes;
+    gr_pool_backward_row(s->kernel, f, buffers->src[0], buffers->src[1],
+                         s->relu ? buffers->src[2] : NULL, plane, h, direct ? dx : row, s->bf16);
+    if (!direct)
+        s->kernel->store(row + f->pad[1] * f->lanes, dx, f->w * f->lanes, s->bf16);
 }
 
 static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *node,
@@ -116,6 +108,7 @@ static struct state *fill(struct gr_planning *planning, const struct gr_shape *s
                         .threads = planning->backend->threads,
                         .bf16 = lanes.bf16,
                         .relu = attrs->relu};
+    s->form.fetch = true;
     planning->kernel->impl = s->kernel->impl;
     planning->kernel->state = s;
     planning->kernel->free_state = free;

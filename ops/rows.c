@@ -48,6 +48,23 @@ void gr_pool_covered(const struct gr_pool_form *form, int64_t oh, int64_t *from,
     *to = end < form->h ? end : form->h;
 }
 
+void gr_pool_backward_row(const struct gr_pool_kernel *kernel, const struct gr_pool_form *form,
+                          const void *dy, const uint8_t *where, const void *y, int64_t plane,
+                          int64_t h, float *dst, bool bf16)
+{
+    struct gr_pool_row rows[GR_POOL_MOST];
+    int64_t first, last;
+    gr_pool_covering(form, h, &first, &last);
+    for (int64_t oh = first; oh < last; oh++) {
+        const int64_t i = (plane * form->oh + oh) * form->ow * form->lanes;
+        rows[oh - first] = (struct gr_pool_row){.dy = gr_element_const(dy, i, bf16),
+                                                .where = where + i,
+                                                .y = y ? gr_element_const(y, i, bf16) : NULL,
+                                                .kh = h + form->pad[0] - oh * form->stride[0]};
+    }
+    kernel->spread(form, rows, last > first ? last - first : 0, dst, bf16);
+}
+
 /* ---- plain loops ------------------------------------------------------------------------- */
 
 static inline float element(const void *data, int64_t i, bool bf16)
@@ -76,7 +93,7 @@ static void plain_max(const struct gr_pool_form *form, const void *const *rows, 
         for (int64_t r = 0; r < n; r++)
             for (int64_t w = from; w < to; w++) {
                 const float x = element(rows[r], w * lanes + lane, bf16);
-                if (x > most || x != x) {
+                if (x > most) {
                     most = x;
                     place = (first + r) * form->kernel[1] + w - start;
                 }
@@ -87,15 +104,18 @@ static void plain_max(const struct gr_pool_form *form, const void *const *rows, 
     }
 }
 
-static void plain_expand(const struct gr_pool_form *form, const void *dy, const uint8_t *where,
-                         const void *y, int64_t kh, float *row, bool bf16)
+static void plain_spread(const struct gr_pool_form *form, const struct gr_pool_row *rows, int64_t n,
+                         float *dst, bool bf16)
 {
     const int64_t lanes = form->lanes;
-    for (int64_t i = 0; i < form->ow * lanes; i++) {
-        const int64_t kw = where[i] - kh * form->kernel[1];
-        if (kw >= 0 && kw < form->kernel[1] && (!y || element(y, i, bf16) > 0))
-            row[(i / lanes * form->stride[1] + kw) * lanes + i % lanes] += element(dy, i, bf16);
-    }
+    memset(dst, 0, (size_t)gr_pool_row_floats(form) * sizeof *dst);
+    for (const struct gr_pool_row *row = rows; row < rows + n; row++)
+        for (int64_t i = 0; i < form->ow * lanes; i++) {
+            const int64_t kw = row->where[i] - row->kh * form->kernel[1];
+            if (kw >= 0 && kw < form->kernel[1] && (!row->y || element(row->y, i, bf16) > 0))
+                dst[(i / lanes * form->stride[1] + kw) * lanes + i % lanes] +=
+                    element(row->dy, i, bf16);
+        }
 }
 
 static void plain_store(const float *row, void *dst, int64_t count, bool bf16)
@@ -104,4 +124,4 @@ static void plain_store(const float *row, void *dst, int64_t count, bool bf16)
         set_element(dst, i, row[i], bf16);
 }
 
-const struct gr_pool_kernel gr_pool_kernel_plain = {"rows", plain_max, plain_expand, plain_store};
+const struct gr_pool_kernel gr_pool_kernel_plain = {"rows", plain_max, plain_spread, plain_store};

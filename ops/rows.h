@@ -95,14 +95,23 @@ struct gr_pool_form {
     int64_t lanes;
     int64_t kernel[2], stride[2], pad[2]; /* h, w; top, left */
     int64_t h, w, oh, ow;
-    bool workspace; /* forward: store which element of each window is the largest */
+    bool fetch; /* the source lies in memory and not in the cache: fetch ahead */
 };
 
 enum { GR_POOL_MOST = 255 }; /* elements of a window, so that a place in it is a byte */
 
+/* An output row in the backward: of dy, of the workspace and of the pooling's output. */
+struct gr_pool_row {
+    const void *dy;
+    const uint8_t *where;
+    const void *y; /* NULL: not read */
+    int64_t kh;    /* which row of its windows the source row is */
+};
+
 /*
  * The rows of one block of lanes. The workspace holds kh · kernel width + kw of the chosen element
- * for each element of dst: the first largest one in the order of memory; a NaN counts as larger.
+ * for each element of dst: the first largest one in the order of memory. A NaN is chosen only where
+ * it comes first.
  */
 struct gr_pool_kernel {
     const char *impl;
@@ -110,12 +119,12 @@ struct gr_pool_kernel {
     void (*max)(const struct gr_pool_form *form, const void *const *rows, int64_t first, int64_t n,
                 void *dst, uint8_t *where, bool bf16);
     /*
-     * Adds what a row of dy gives to the source row that is row kh of its windows. `row` starts at
-     * the left pad and has gr_pool_row_floats. y, the same row of the pooling's output, or NULL:
-     * with it only what is positive counts, which is the gradient through a ReLU before the pool.
+     * Row of dx, gr_pool_row_floats from the left pad on, from the n output rows whose windows
+     * cover it, in their order. With y only what is positive there counts: it is the gradient
+     * through a ReLU before the pooling, since a chosen element is the pooling's output.
      */
-    void (*expand)(const struct gr_pool_form *form, const void *dy, const uint8_t *where,
-                   const void *y, int64_t kh, float *row, bool bf16);
+    void (*spread)(const struct gr_pool_form *form, const struct gr_pool_row *rows, int64_t n,
+                   float *dst, bool bf16);
     /* Stores count floats. */
     void (*store)(const float *row, void *dst, int64_t count, bool bf16);
 };
@@ -125,11 +134,19 @@ const struct gr_pool_kernel *gr_pool_kernel(int64_t lanes, bool bf16);
 /* Floats of one block's source row with all that windows reach left and right of it. */
 int64_t gr_pool_row_floats(const struct gr_pool_form *form);
 
-/* The rows of source row h's windows: output rows from *first to *last - 1. */
+/* The windows that cover source row h are those of output rows *first to *last - 1. */
 void gr_pool_covering(const struct gr_pool_form *form, int64_t h, int64_t *first, int64_t *last);
 
 /* The source rows *from to *to - 1 that the windows of output row oh cover. */
 void gr_pool_covered(const struct gr_pool_form *form, int64_t oh, int64_t *from, int64_t *to);
+
+/*
+ * Row h of dx of plane `plane` (which counts blocks of all images) from the whole tensors dy, where
+ * and y (or NULL), as gr_pool_kernel.spread gives it.
+ */
+void gr_pool_backward_row(const struct gr_pool_kernel *kernel, const struct gr_pool_form *form,
+                          const void *dy, const uint8_t *where, const void *y, int64_t plane,
+                          int64_t h, float *dst, bool bf16);
 
 /* ---- sets of kernels --------------------------------------------------------------------- */
 

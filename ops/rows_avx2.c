@@ -61,26 +61,41 @@ VECTOR vector multiply_add(vector a, vector b, vector c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
-/* The sum over the window around each channel of `now`. */
-VECTOR vector window(vector before, vector now, vector after)
+/* c - a · b */
+VECTOR vector subtract_product(vector c, vector a, vector b)
 {
-    const __m256i b = _mm256_castps_si256(before), n = _mm256_castps_si256(now),
-                  a = _mm256_castps_si256(after);
-    /* Channels from the upper half of one register and the lower half of the next. */
-    const __m256i left = _mm256_permute2x128_si256(b, n, 0x21);
-    const __m256i right = _mm256_permute2x128_si256(n, a, 0x21);
-    return (_mm256_castsi256_ps(_mm256_alignr_epi8(n, left, 8)) +
-            _mm256_castsi256_ps(_mm256_alignr_epi8(n, left, 12))) +
-           (_mm256_castsi256_ps(_mm256_alignr_epi8(right, n, 4)) +
-            _mm256_castsi256_ps(_mm256_alignr_epi8(right, n, 8))) +
-           now;
+    return _mm256_fnmadd_ps(a, b, c);
 }
 
-/* 1 / sqrt(x): twelve bits from the processor, and one step of Newton's method to 23. */
-VECTOR vector reciprocal_root(vector x)
+/* The upper half of `low` and the lower half of `high`. */
+VECTOR __m256i middle(vector low, vector high)
 {
-    const vector r = _mm256_rsqrt_ps(x);
-    return r * _mm256_fnmadd_ps(spread(0.5f) * x * r, r, spread(1.5f));
+    return _mm256_permute2x128_si256(_mm256_castps_si256(low), _mm256_castps_si256(high), 0x21);
+}
+
+/* Lanes 1 to 8 of the sixteen in `now` and `after`. */
+VECTOR vector shifted_1(vector now, vector after)
+{
+    return _mm256_castsi256_ps(_mm256_alignr_epi8(middle(now, after), _mm256_castps_si256(now), 4));
+}
+
+/* Lanes 2 to 9. */
+VECTOR vector shifted_2(vector now, vector after)
+{
+    return _mm256_castsi256_ps(_mm256_alignr_epi8(middle(now, after), _mm256_castps_si256(now), 8));
+}
+
+/* The last two lanes of `before`, and all but the last two of `now`. */
+VECTOR vector last_2(vector before, vector now)
+{
+    return _mm256_castsi256_ps(
+        _mm256_alignr_epi8(_mm256_castps_si256(now), middle(before, now), 8));
+}
+
+/* 1 / sqrt(x), to eleven bits and a half */
+VECTOR vector estimated_root(vector x)
+{
+    return _mm256_rsqrt_ps(x);
 }
 
 /* x where the gate is positive, else 0. */
@@ -89,21 +104,21 @@ VECTOR vector where_positive(vector gate, vector x)
     return _mm256_and_ps(_mm256_cmp_ps(gate, zero(), _CMP_GT_OQ), x);
 }
 
-/* x > y, or x is NaN */
+/* x > y; not where either is NaN */
 VECTOR choice larger(vector x, vector y)
 {
-    return _mm256_castps_si256(
-        _mm256_or_ps(_mm256_cmp_ps(x, y, _CMP_GT_OQ), _mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+    return _mm256_castps_si256(_mm256_cmp_ps(x, y, _CMP_GT_OQ));
 }
 
-VECTOR vector choose(choice c, vector yes, vector no)
+/* x where it is larger, else y. */
+VECTOR vector largest(vector x, vector y)
 {
-    return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(c));
+    return _mm256_max_ps(x, y);
 }
 
 VECTOR vector add_where(choice c, vector sum, vector x)
 {
-    return choose(c, sum + x, sum);
+    return sum + _mm256_and_ps(_mm256_castsi256_ps(c), x);
 }
 
 VECTOR places spread_place(int place)
@@ -149,7 +164,7 @@ const struct gr_lrn_kernel *gr_lrn_kernel_avx2(bool bf16)
 
 const struct gr_pool_kernel *gr_pool_kernel_avx2(bool bf16)
 {
-    static const struct gr_pool_kernel kernel = {"avx2:blocked", pool_max, pool_expand, pool_store};
+    static const struct gr_pool_kernel kernel = {"avx2:blocked", pool_max, pool_spread, pool_store};
     (void)bf16;
     return supported() ? &kernel : NULL;
 }

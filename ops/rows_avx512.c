@@ -14,7 +14,7 @@
 
 enum { LANES = 16 };
 typedef __m512 vector;
-typedef __m512i places;
+typedef __m128i places;
 typedef __mmask16 choice;
 
 VECTOR vector zero(void)
@@ -48,23 +48,37 @@ VECTOR vector multiply_add(vector a, vector b, vector c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
-/* The sum over the window around each channel of `now`. */
-VECTOR vector window(vector before, vector now, vector after)
+/* c - a · b */
+VECTOR vector subtract_product(vector c, vector a, vector b)
 {
-    const __m512i b = _mm512_castps_si512(before), n = _mm512_castps_si512(now),
-                  a = _mm512_castps_si512(after);
-    return (_mm512_castsi512_ps(_mm512_alignr_epi32(n, b, 14)) +
-            _mm512_castsi512_ps(_mm512_alignr_epi32(n, b, 15))) +
-           (_mm512_castsi512_ps(_mm512_alignr_epi32(a, n, 1)) +
-            _mm512_castsi512_ps(_mm512_alignr_epi32(a, n, 2))) +
-           now;
+    return _mm512_fnmadd_ps(a, b, c);
 }
 
-/* 1 / sqrt(x): fourteen bits from the processor, and one step of Newton's method to 23. */
-VECTOR vector reciprocal_root(vector x)
+/* Lanes 1 to 16 of the thirty-two in `now` and `after`. */
+VECTOR vector shifted_1(vector now, vector after)
 {
-    const vector r = _mm512_rsqrt14_ps(x);
-    return r * _mm512_fnmadd_ps(spread(0.5f) * x * r, r, spread(1.5f));
+    return _mm512_castsi512_ps(
+        _mm512_alignr_epi32(_mm512_castps_si512(after), _mm512_castps_si512(now), 1));
+}
+
+/* Lanes 2 to 17. */
+VECTOR vector shifted_2(vector now, vector after)
+{
+    return _mm512_castsi512_ps(
+        _mm512_alignr_epi32(_mm512_castps_si512(after), _mm512_castps_si512(now), 2));
+}
+
+/* The last two lanes of `before`, and all but the last two of `now`. */
+VECTOR vector last_2(vector before, vector now)
+{
+    return _mm512_castsi512_ps(
+        _mm512_alignr_epi32(_mm512_castps_si512(now), _mm512_castps_si512(before), 14));
+}
+
+/* 1 / sqrt(x), to fourteen bits */
+VECTOR vector estimated_root(vector x)
+{
+    return _mm512_rsqrt14_ps(x);
 }
 
 /* x where the gate is positive, else 0. */
@@ -73,15 +87,16 @@ VECTOR vector where_positive(vector gate, vector x)
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(gate, zero(), _CMP_GT_OQ), x);
 }
 
-/* x > y, or x is NaN */
+/* x > y; not where either is NaN */
 VECTOR choice larger(vector x, vector y)
 {
-    return _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ) | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm512_cmp_ps_mask(x, y, _CMP_GT_OQ);
 }
 
-VECTOR vector choose(choice c, vector yes, vector no)
+/* x where it is larger, else y. */
+VECTOR vector largest(vector x, vector y)
 {
-    return _mm512_mask_mov_ps(no, c, yes);
+    return _mm512_max_ps(x, y);
 }
 
 VECTOR vector add_where(choice c, vector sum, vector x)
@@ -91,27 +106,27 @@ VECTOR vector add_where(choice c, vector sum, vector x)
 
 VECTOR places spread_place(int place)
 {
-    return _mm512_set1_epi32(place);
+    return _mm_set1_epi8((char)place);
 }
 
 VECTOR places choose_place(choice c, places yes, places no)
 {
-    return _mm512_mask_mov_epi32(no, c, yes);
+    return _mm_mask_mov_epi8(no, c, yes);
 }
 
 VECTOR choice equal(places a, places b)
 {
-    return _mm512_cmpeq_epi32_mask(a, b);
+    return _mm_cmpeq_epi8_mask(a, b);
 }
 
 VECTOR places load_places(const uint8_t *at)
 {
-    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)at));
+    return _mm_loadu_si128((const void *)at);
 }
 
 VECTOR void store_places(uint8_t *at, places p)
 {
-    _mm_storeu_si128((void *)at, _mm512_cvtepi32_epi8(p));
+    _mm_storeu_si128((void *)at, p);
 }
 
 #include "rows_vector.h"
@@ -131,7 +146,7 @@ const struct gr_lrn_kernel *gr_lrn_kernel_avx512(bool bf16)
 
 const struct gr_pool_kernel *gr_pool_kernel_avx512(bool bf16)
 {
-    static const struct gr_pool_kernel kernel = {"avx512:blocked", pool_max, pool_expand,
+    static const struct gr_pool_kernel kernel = {"avx512:blocked", pool_max, pool_spread,
                                                  pool_store};
     return supported(bf16) ? &kernel : NULL;
 }
