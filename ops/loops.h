@@ -30,8 +30,8 @@ bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kerne
 int64_t gr_loops_count(const struct gr_kernel *kernel);
 
 /*
- * The layout that inputs first to first + n_src - 1 can best share: the first that is not plain and
- * holds f32; else plain.
+ * The f32 layout that inputs first to first + n_src - 1 can best share: the first that is not
+ * plain, or the blocked one where that is stored in another type; else plain.
  */
 const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
                                                int n_src);

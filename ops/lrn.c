@@ -119,29 +119,33 @@ static bool lrn_run(const struct gr_kernel *kernel, const struct gr_node *node,
     return true;
 }
 
-/* src is read, and all else laid, in the layout that src has, if the kernels know it. */
+/*
+ * src is read, and the output laid, as src lies if the kernels know that; the backward's dy may be
+ * of the other type.
+ */
 static bool plan(struct gr_planning *planning, int data_input, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
     const struct gr_lrn_attrs *a = node->attrs;
     const struct gr_shape *shape = &node->outputs[0]->shape;
-    struct gr_lanes lanes = gr_loops_lanes(planning->src[data_input]);
-    const struct gr_layout *layout = lanes.count ? planning->src[data_input] : &gr_layout_plain;
-    lanes = gr_loops_lanes(layout);
+    const struct gr_layout *layout = planning->src[data_input];
+    if (!gr_loops_lanes(layout).count)
+        layout = &gr_layout_plain;
+    const struct gr_lanes lanes = gr_loops_lanes(layout);
     struct lrn_state *s = calloc(1, sizeof *s);
     if (!s)
         return gr_fail_memory(err, "a kernel");
+    if (gr_loops_lanes(planning->src[0]).count != lanes.count)
+        planning->src[0] = layout;
+    planning->src[data_input] = planning->dst[0] = layout;
     *s = (struct lrn_state){.form = gr_lrn_form_of(a, shape, lanes.count),
                             .n = shape->dim[0],
                             .area = gr_shape_count(shape) / shape->dim[0] / shape->dim[1],
                             .threads = planning->backend->threads,
                             .bf16 = lanes.bf16,
-                            .dy_bf16 = lanes.bf16,
+                            .dy_bf16 = gr_loops_lanes(planning->src[0]).bf16,
                             .relu = a->relu};
     s->kernel = gr_lrn_kernel(&s->form, lanes.bf16);
-    for (int i = 0; i < node->n_inputs; i++)
-        planning->src[i] = layout;
-    planning->dst[0] = layout;
     *planning->kernel = (struct gr_kernel){
         .impl = s->kernel->impl,
         .scratch_bytes = (size_t)(s->threads * gr_lrn_scratch(&s->form)) * sizeof(float),

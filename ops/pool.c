@@ -178,8 +178,9 @@ static bool onednn_plan(struct gr_planning *planning, const struct gr_node *forw
     const bool backward = planning->node != forward;
     struct gr_desc src = {0}, dst = {0};
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
-    bool ok = gr_desc_blocked(&src, forward->inputs[0], err) &&
-              gr_desc_blocked(&dst, forward->outputs[0], err);
+    const enum gr_dtype dtype = gr_planning_dtype(planning);
+    bool ok = gr_desc_blocked(&src, forward->inputs[0], dtype, err) &&
+              gr_desc_blocked(&dst, forward->outputs[0], dtype, err);
     *made = false;
     dnnl_status_t status = dnnl_unimplemented;
     if (ok)

@@ -14,18 +14,23 @@
 /* ---- layouts ----------------------------------------------------------------------------- */
 
 /*
- * How a tensor lies in memory. Opaque to the runtime but for its bytes, its name and identity: a
- * backend interns its layouts, so that equal layouts are one pointer. gr_layout_plain is the
- * row-major dense layout of any shape; its bytes follow from the value.
+ * How a tensor lies in memory: the order of its elements, and the type in which they are stored,
+ * which may be narrower than the value's own (bf16 for f32). Opaque to the runtime but for its
+ * bytes, type, name and identity: a backend interns its layouts, so that equal layouts are one
+ * pointer. gr_layout_plain is the row-major dense layout of any shape in the value's own type; its
+ * bytes follow from the value.
  */
 struct gr_layout {
-    size_t bytes;     /* of the whole tensor, padding included; 0 for plain */
-    const char *name; /* "nChw16c" */
+    size_t bytes;        /* of the whole tensor, padding included; 0 for plain */
+    const char *name;    /* "nChw16c", "bf16:nChw16c" */
+    enum gr_dtype dtype; /* of the elements in memory; of no meaning for plain */
 };
 
 extern const struct gr_layout gr_layout_plain;
 
+/* layout NULL stands for plain. */
 size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value);
+enum gr_dtype gr_layout_dtype(const struct gr_layout *layout, const struct gr_value *value);
 
 /* ---- kernels ----------------------------------------------------------------------------- */
 
@@ -63,14 +68,28 @@ struct gr_planning {
     const struct gr_node *node;
     struct gr_backend *backend;
     /*
+     * What kernels that have a choice compute in. With bf16 they read and write bf16 and accumulate
+     * in f32; parameters, their gradients and states stay f32. Ops without such kernels ignore it.
+     */
+    enum gr_precision precision;
+    const char *choice; /* the candidate to take, of those op->candidates names; NULL: the usual */
+    /*
      * [n_inputs] In: the layout each input has now; NULL for a parameter or state that nothing has
      * laid out yet. Out: the layout the kernel reads. Where they differ, the runtime inserts a
      * reorder.
      */
     const struct gr_layout **src;
+    /*
+     * [n_inputs] Out: where a parameter that nothing has laid out yet is best kept, when that is
+     * not where the kernel reads it: a reorder follows. Starts NULL: where it is read, or plain if
+     * it is read in another type.
+     */
+    const struct gr_layout **home;
     const struct gr_layout **dst; /* [n_outputs] Out: the layout the kernel writes; starts plain */
     struct gr_kernel *kernel;     /* out */
 };
+
+enum { GR_MAX_CANDIDATES = 8 };
 
 /* ---- the gradient rule's view ------------------------------------------------------------ */
 
@@ -154,7 +173,24 @@ struct gr_op {
      */
     bool (*fuse)(struct gr_node *node, const struct gr_node *consumer);
 
-    /* Chooses kernel and layouts. NULL for views. */
+    /*
+     * Takes over the update of a parameter whose gradient is this node's first output, which
+     * nothing else reads: true if it can. It is then an update node itself (its op one with
+     * GR_OP_OPTIMIZER: it reads and writes the parameter and the states first), and that output is
+     * gone. NULL: never.
+     */
+    bool (*fuse_update)(struct gr_node *node, const struct gr_node *update);
+
+    /*
+     * Names the kernels that planning->choice may ask for, the usual one first, and returns how
+     * many. NULL, or fewer than two: there is nothing to choose.
+     */
+    int (*candidates)(const struct gr_planning *planning, const char *names[GR_MAX_CANDIDATES]);
+
+    /*
+     * Chooses kernel and layouts. NULL for views. A candidate that this machine or shape does not
+     * have leaves kernel->run NULL; the usual one is always there.
+     */
     bool (*plan)(struct gr_planning *planning, struct gr_error *err);
 
     double (*macs)(const struct gr_node *node); /* multiply-accumulates of a run; NULL: 0 */
@@ -185,6 +221,11 @@ struct gr_registry {
 
     struct gr_backend *(*backend_new)(int threads, enum gr_kernels kernels, struct gr_error *err);
     void (*backend_free)(struct gr_backend *backend);
+    /* A usage error that says what is missing, where the processor cannot compute in precision. */
+    bool (*check_precision)(struct gr_backend *backend, enum gr_precision precision,
+                            struct gr_error *err);
+    /* What kernels were chosen for: processor, libraries, threads. Valid while the backend is. */
+    const char *(*machine)(struct gr_backend *backend);
     /* Copies a tensor between layouts at once, outside any plan (saving, loading). */
     bool (*convert)(struct gr_backend *backend, const struct gr_value *value,
                     const struct gr_layout *from, const void *src, const struct gr_layout *to,

@@ -48,6 +48,18 @@ static struct gr_node *only_consumer(const struct gr_uses *uses, const bool *kee
     return only;
 }
 
+/* Lets a node take over the update that alone reads its first output. */
+static void fuse_update(struct gr_node *node, const struct gr_uses *uses, const bool *observed,
+                        bool *keep)
+{
+    struct gr_value *gradient = node->outputs[0];
+    struct gr_node *update = only_consumer(uses, keep, gradient);
+    if (!observed[gradient->id] && update && update->phase == GR_UPDATE &&
+        (update->op->flags & GR_OP_OPTIMIZER) && update->inputs[update->n_inputs - 2] == gradient &&
+        node->op->fuse_update(node, update))
+        keep[update->id] = false;
+}
+
 bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
              struct gr_error *err)
 {
@@ -81,6 +93,9 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
     }
     for (size_t n = n_nodes; n < graph->n_nodes; n++)
         keep[n] = true;
+    for (size_t n = 0; ok && n < n_nodes; n++)
+        if (keep[n] && graph->nodes[n]->op->fuse_update)
+            fuse_update(graph->nodes[n], &uses, observed, keep);
     if (ok)
         gr_uses_release(&uses);
     free(observed);

@@ -117,16 +117,24 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
         return NULL;
     const struct gr_layout *src = slot_of(program, value)->layout;
     step->dst_layouts[0] = layout;
-    struct gr_planning planning = {node, program->backend, &src, step->dst_layouts, &step->kernel};
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .src = &src,
+                                   .dst = step->dst_layouts,
+                                   .kernel = &step->kernel};
     if (!node->op->plan(&planning, err))
         return NULL;
     close_step(program, step);
     return copy;
 }
 
-/* Brings input i of a node into the layout its kernel reads. */
+/*
+ * Brings input i of a node into the layout its kernel reads. home: where it is to be kept if
+ * nothing has laid it out yet; NULL: there as well, if in its own type.
+ */
 static bool settle_input(struct gr_program *program, struct gr_node *node, int i,
-                         const struct gr_layout *wanted, struct gr_error *err)
+                         const struct gr_layout *wanted, const struct gr_layout *home,
+                         struct gr_error *err)
 {
     struct gr_value *value = node->inputs[i];
     struct gr_slot *slot = slot_of(program, value);
@@ -135,8 +143,13 @@ static bool settle_input(struct gr_program *program, struct gr_node *node, int i
     if (slot->layout == wanted)
         return true;
     if (!slot->layout) {
-        slot->layout = wanted;
-        return gr_params_lay_out(program->params, slot->stored, wanted, err);
+        if (!home)
+            home = gr_layout_dtype(wanted, value) == value->dtype ? wanted : &gr_layout_plain;
+        slot->layout = home;
+        if (!gr_params_lay_out(program->params, slot->stored, home, err))
+            return false;
+        if (home == wanted)
+            return true;
     }
     assert(i >= gr_node_updated(node)); /* what is updated is written as it lies */
     struct gr_value *copy = reordered(program, value, wanted, false, err);
@@ -151,7 +164,7 @@ static bool plan_view(struct gr_program *program, struct gr_node *node, struct g
 {
     const bool same = gr_shape_equal(&node->inputs[0]->shape, &node->outputs[0]->shape);
     if ((!same || !slot_of(program, node->inputs[0])->layout) &&
-        !settle_input(program, node, 0, &gr_layout_plain, err))
+        !settle_input(program, node, 0, &gr_layout_plain, NULL, err))
         return false;
     struct gr_step *step = add_step(program, node, err);
     if (!step)
@@ -171,19 +184,25 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
         return plan_view(program, node, err);
     struct gr_kernel kernel = {0};
     const struct gr_layout **src =
-        gr_pool_array(&program->pool, (size_t)(node->n_inputs + node->n_outputs) + 1,
+        gr_pool_array(&program->pool, (size_t)(2 * node->n_inputs + node->n_outputs) + 1,
                       sizeof(const struct gr_layout *));
     if (!src)
         return gr_fail_memory(err, "compiling");
-    const struct gr_layout **dst = src + node->n_inputs;
+    const struct gr_layout **home = src + node->n_inputs, **dst = home + node->n_inputs;
     for (int i = 0; i < node->n_inputs; i++)
         src[i] = slot_of(program, node->inputs[i])->layout;
     for (int o = 0; o < node->n_outputs; o++)
         dst[o] = &gr_layout_plain;
-    struct gr_planning planning = {node, program->backend, src, dst, &kernel};
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .precision = program->options.precision,
+                                   .src = src,
+                                   .home = home,
+                                   .dst = dst,
+                                   .kernel = &kernel};
     bool ok = node->op->plan(&planning, err);
     for (int i = 0; ok && i < node->n_inputs; i++)
-        ok = settle_input(program, node, i, src[i], err);
+        ok = settle_input(program, node, i, src[i], home[i], err);
     struct gr_step *step = ok ? add_step(program, node, err) : NULL;
     if (!step) {
         if (kernel.free_state)

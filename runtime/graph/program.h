@@ -16,6 +16,7 @@ struct gr_program_options {
     bool check_finite; /* a run fails at the first node whose f32 output holds NaN or infinity */
     bool poison;       /* fill dead buffers with NaN, to find a use after death */
     bool run_updates;  /* update nodes run though no target depends on them */
+    enum gr_precision precision;
 };
 
 struct gr_program;

@@ -8,12 +8,20 @@
 #include "graph/passes.h"
 #include "graph/program_private.h"
 
-static bool all_finite(const float *data, size_t count)
+static bool all_finite(const void *data, enum gr_dtype dtype, size_t bytes)
 {
+    if (dtype == GR_BF16) { /* the upper half of an f32: an exponent of ones is no number */
+        const uint16_t *bits = data;
+        size_t broken = 0;
+        for (size_t i = 0; i < bytes / sizeof *bits; i++)
+            broken += (bits[i] & 0x7f80u) == 0x7f80u;
+        return broken == 0;
+    }
     /* x - x is 0 for a finite x and NaN for any other. */
+    const float *values = data;
     float sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += data[i] - data[i];
+    for (size_t i = 0; i < bytes / sizeof *values; i++)
+        sum += values[i] - values[i];
     return sum == 0;
 }
 
@@ -30,7 +38,8 @@ static bool check_finite(const struct gr_program *program, const struct gr_step 
             k < node->n_outputs ? step->buffers.dst[k] : step->buffers.src[k - node->n_outputs];
         if (value->dtype != GR_F32 || value->kind == GR_VALUE_WORKSPACE)
             continue;
-        if (!all_finite(data, gr_layout_bytes(program->slots[value->id].layout, value) / 4))
+        const struct gr_layout *layout = program->slots[value->id].layout;
+        if (!all_finite(data, gr_layout_dtype(layout, value), gr_layout_bytes(layout, value)))
             return gr_fail(err, GR_ERR_DIVERGED,
                            "'%s', made by node '%s' (%s), holds NaN or infinity in step %llu",
                            value->name, node->name, node->op->kind.name,

@@ -175,6 +175,7 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
     const struct gr_program_options options = {.no_memory_plan = o->no_memory_plan,
                                                .no_fusion = o->reference,
                                                .check_finite = o->check_finite,
+                                               .precision = o->precision,
                                                .run_updates = o->update};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
                                    plan->targets, plan->n_targets, &options, err);
@@ -201,8 +202,10 @@ static bool build(struct gr_plan *plan, const struct gr_plan_options *options, s
 {
     struct gr_value **gradients = NULL;
     size_t n_gradients = 0;
-    if (options->precision != GR_PRECISION_F32)
-        return gr_fail(err, GR_ERR_USAGE, "precision bf16 is not available in this version");
+    const struct gr_context *context = plan->model->context;
+    if (context->ops->check_precision &&
+        !context->ops->check_precision(context->backend, options->precision, err))
+        return false;
     plan->graph =
         gr_model_file_graph(plan->model->file, plan->options.batch, options->mode == GR_TRAIN, err);
     const bool ok = plan->graph && name_targets(plan, options, err) &&

@@ -273,8 +273,10 @@ static const char *broken_parameter(const struct gr_params *params)
 /* The same batch once more, with every output checked: says which node breaks first. */
 static void find_broken_node(struct trainer *t, struct gr_error *found)
 {
-    const struct gr_plan_options options = {
-        .mode = GR_TRAIN, .batch = t->plan->options.batch, .check_finite = true};
+    const struct gr_plan_options options = {.mode = GR_TRAIN,
+                                            .precision = t->plan->options.precision,
+                                            .batch = t->plan->options.batch,
+                                            .check_finite = true};
     struct gr_plan *plan = gr_plan_new(t->model, &options, found);
     if (!plan)
         return;
