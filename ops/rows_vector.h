@@ -238,7 +238,7 @@ VECTOR void max_row(const struct gr_pool_form *form, const void *const *rows, in
         const int64_t start = ow * form->stride[1] - form->pad[1];
         const int64_t from = start < 0 ? -start : 0;
         const int64_t to = start + kw > form->w ? form->w - start : kw;
-        const bool whole = from == 0 && to == kw;
+        const bool whole = first == 0 && from == 0 && to == kw;
         /* The next row of dst, before stores wait for it. */
         __builtin_prefetch(gr_element(dst, (form->ow + ow) * LANES, bf16), 1);
         /* And the next row's two new rows of the source, at about this place. */
@@ -248,7 +248,7 @@ VECTOR void max_row(const struct gr_pool_form *form, const void *const *rows, in
         if (whole && kw == 3 && n == 3) /* numbers that the compiler can unroll by */
             max_window(rows, 0, 3, 0, 3, 3, start, dst, where, ow, keep, bf16);
         else if (whole && kw == 2 && n == 2)
-            max_window(rows, first, 2, 0, 2, 2, start, dst, where, ow, keep, bf16);
+            max_window(rows, 0, 2, 0, 2, 2, start, dst, where, ow, keep, bf16);
         else
             max_window(rows, first, n, from, to, kw, start, dst, where, ow, keep, bf16);
     }
