@@ -4,6 +4,7 @@
 #include "loops.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "onednn.h"
 
@@ -59,6 +60,22 @@ const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *plannin
             return layout;
     }
     return &gr_layout_plain;
+}
+
+struct gr_lanes gr_loops_lanes(const struct gr_layout *layout)
+{
+    static const struct {
+        const char *name;
+        int64_t count;
+    } known[] = {{"plain", 1}, {"nchw", 1}, {"nChw8c", 8}, {"nChw16c", 16}};
+    if (!layout)
+        return (struct gr_lanes){0, false};
+    const bool bf16 = layout != &gr_layout_plain && layout->dtype == GR_BF16;
+    const char *name = bf16 ? layout->name + strlen("bf16:") : layout->name;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i].name) == 0)
+            return (struct gr_lanes){known[i].count, bf16};
+    return (struct gr_lanes){0, false};
 }
 
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err)

@@ -36,6 +36,14 @@ int64_t gr_loops_count(const struct gr_kernel *kernel);
 const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
                                                int n_src);
 
+/* Channels that lie together in a layout [N, C / count, ..., count], and the type of an element. */
+struct gr_lanes {
+    int64_t count; /* 16, 8, or 1: plain; 0: another layout */
+    bool bf16;
+};
+
+struct gr_lanes gr_loops_lanes(const struct gr_layout *layout); /* may be NULL */
+
 /* A model error unless the node's data inputs from first on are f32. */
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err);
 

@@ -105,6 +105,17 @@ const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
                                             struct gr_error *err);
 
+/*
+ * [N, C / lanes, H, W, lanes] of these elements; lanes 16, 8 or 1. gr_layout_plain, where it is
+ * that of the value. A workspace may be laid out so: [N, C, H, W] then is `shape`. NULL: failed.
+ */
+const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_shape *shape, enum gr_dtype dtype,
+                                        int64_t lanes, struct gr_error *err);
+
+/* The lanes of this processor's kernels: 16 or 8; 1 where they are OpenBLAS's and plain loops. */
+int64_t gr_onednn_widest_lanes(const struct gr_backend *backend);
+
 /* Ends the interned layouts, when the backend goes. */
 void gr_onednn_layouts_release(struct gr_backend *backend);
 

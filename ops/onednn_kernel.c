@@ -134,6 +134,29 @@ const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct
     return layout;
 }
 
+int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
+{
+    if (backend->kernels == GR_KERNELS_OPENBLAS)
+        return 1;
+    return gr_onednn_has_isa(dnnl_cpu_isa_avx512_core) ? 16 : 8;
+}
+
+const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_shape *shape, enum gr_dtype dtype,
+                                        int64_t lanes, struct gr_error *err)
+{
+    const dnnl_format_tag_t tag = lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
+    struct gr_desc desc = {0};
+    if (!gr_desc_tagged(&desc, 4, shape->dim, dtype, tag, err))
+        return NULL;
+    const struct gr_layout *layout =
+        value->kind == GR_VALUE_WORKSPACE
+            ? intern(backend, gr_desc_get(&desc), false, err)
+            : gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
                                             struct gr_error *err)
 {
