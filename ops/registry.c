@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "machine.h"
 #include "onednn.h"
 #include "ops.h"
 
@@ -86,6 +87,7 @@ const struct gr_registry *gr_standard_ops(void)
         .backend_new = backend_new,
         .backend_free = backend_free,
         .convert = gr_onednn_convert,
+        .measure = gr_machine_measure,
     };
     return &registry;
 }

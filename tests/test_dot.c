@@ -80,7 +80,7 @@ static void compile(struct picture *picture, struct gr_value *const *targets, si
     picture->program = gr_program_new(picture->graph, picture->params, picture->backend, targets,
                                       n_targets, &options, &err);
     assert_ok(picture->program != NULL, &err);
-    assert_ok(gr_program_dot(picture->program, title, &picture->text, &err), &err);
+    assert_ok(gr_program_dot(picture->program, title, NULL, &picture->text, &err), &err);
 }
 
 static void release(struct picture *picture)
