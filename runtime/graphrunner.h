@@ -93,15 +93,19 @@ struct gr_context *gr_context_new(const struct gr_registry *ops,
 void gr_context_free(struct gr_context *context);
 int gr_context_threads(const struct gr_context *context);
 
+/* Bytes a second over a working set. */
+struct gr_bandwidth {
+    double bytes; /* of the set, which is gone over again and again */
+    double read;  /* a second by reading alone */
+    double moved; /* a second by the best mix of reading and writing, both counted */
+};
+
 enum { GR_PEAK_SIZES = 6 };
 
 /* What the machine can do with the context's threads, as measured. */
 struct gr_peak {
-    double
-        flops[GR_DTYPE_COUNT]; /* a second, with operands of the type; 0: cannot, or no numbers */
-    struct {
-        double bytes, per_second; /* read or written a second, in turns over so many bytes */
-    } memory[GR_PEAK_SIZES];      /* the smallest size first, which caches hold; then slower */
+    double flops[GR_DTYPE_COUNT]; /* a second, with operands of the type; 0: it cannot */
+    struct gr_bandwidth memory[GR_PEAK_SIZES]; /* from what caches hold to what only memory does */
 };
 
 /* Measures it, in less than half a second: matrix products and a convolution, reading, copying. */
@@ -214,12 +218,12 @@ struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
 /* A node of a plan in execution order. */
 struct gr_node_info {
     const char *name, *op, *phase, *impl, *attributes;
-    const char *layout;    /* of the first output */
-    struct gr_shape shape; /* of the first output */
-    int64_t parameters;    /* elements */
-    double macs;           /* multiply-accumulates a batch */
-    enum gr_dtype math;    /* what the operands of these are */
-    size_t bytes;          /* read and written by a run: inputs and outputs as they lie */
+    const char *layout;               /* of the first output */
+    struct gr_shape shape;            /* of the first output */
+    int64_t parameters;               /* elements */
+    double macs;                      /* multiply-accumulates a batch */
+    enum gr_dtype math;               /* what the operands of these are */
+    size_t bytes_read, bytes_written; /* by a run: inputs and outputs as they lie */
     size_t output_bytes, scratch_bytes;
     bool constant;  /* depends on parameters alone: runs when they changed, not each time */
     double seconds; /* total so far, if profiling */

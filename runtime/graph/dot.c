@@ -278,8 +278,10 @@ static void add_edge_label(const struct drawing *drawing, const struct gr_value 
     const struct gr_layout *layout = drawing->program->slots[value->id].layout;
     const bool blocked = layout && layout != &gr_layout_plain;
     struct gr_text *out = drawing->out;
+    const char *clear = drawing->scale ? "&#160;&#160;" : ""; /* of a thick line */
     char shape[GR_SHAPE_TEXT];
-    gr_text_add(out, "%s=%s%s", attribute, html ? "< " : "\"", gr_shape_text(&value->shape, shape));
+    gr_text_add(out, "%s=%s%s%s", attribute, html ? "< " : "\"", html ? clear : "",
+                gr_shape_text(&value->shape, shape));
     if (drawing->scale) {
         gr_text_add(out, " · ");
         gr_dot_add_bytes(out, (double)gr_program_bytes(drawing->program, value));

@@ -10,7 +10,7 @@
 
 enum { N_STOPS = 6, N_PHASES = GR_UPDATE + 1 };
 
-static const double thinnest = 0.6, thickest = 7;
+static const double thinnest = 0.6, thickest = 6;
 
 struct rgb {
     double red, green, blue;
@@ -98,7 +98,7 @@ const char *gr_dot_scale_fill(const struct gr_dot_scale *scale, size_t step,
 static void add_milliseconds(struct gr_text *out, double seconds)
 {
     const double ms = 1e3 * seconds;
-    gr_text_add(out, "%.*f ms", ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
+    gr_text_add(out, "%.*f ms", !(ms > 0) ? 0 : ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
 }
 
 static double share_of(const struct gr_dot_scale *scale, double seconds)
@@ -118,6 +118,14 @@ void gr_dot_scale_add_time(const struct gr_dot_scale *scale, size_t step, struct
         add_time(scale, scale->profile->seconds[step], out);
 }
 
+/* Bytes that a step reads and writes. */
+static double traffic_of(const struct gr_dot_scale *scale, size_t step)
+{
+    const struct gr_traffic traffic =
+        gr_program_traffic(scale->program, &scale->program->steps[step]);
+    return (double)traffic.read + (double)traffic.written;
+}
+
 void gr_dot_scale_add_figures(const struct gr_dot_scale *scale, size_t step, struct gr_text *out)
 {
     const struct gr_node *node = scale->program->steps[step].node;
@@ -130,9 +138,7 @@ void gr_dot_scale_add_figures(const struct gr_dot_scale *scale, size_t step, str
     gr_text_add(out, "</b><br/><font point-size=\"8\">");
     if (flops > 0)
         gr_text_add(out, "%.0f GFLOP/s · ", 1e-9 * flops / seconds);
-    gr_text_add(out, "%.1f GB/s</font>",
-                1e-9 * (double)gr_program_step_bytes(scale->program, &scale->program->steps[step]) /
-                    seconds);
+    gr_text_add(out, "%.1f GB/s</font>", 1e-9 * traffic_of(scale, step) / seconds);
 }
 
 /* ---- edges ------------------------------------------------------------------------------- */
@@ -155,7 +161,8 @@ void gr_dot_scale_add_edge(const struct gr_dot_scale *scale, const struct gr_val
     const double t = scale->largest > 0 ? sqrt(bytes / scale->largest) : 0;
     char colour[GR_DOT_COLOUR];
     write_colour(blend(light_line, heavy_line, t), colour);
-    gr_text_add(out, "penwidth=%.2f, ", thinnest + t * ((faint ? 0.4 : 1) * thickest - thinnest));
+    gr_text_add(out, "penwidth=%.2f, arrowsize=%.2f, ",
+                thinnest + t * ((faint ? 0.4 : 1) * thickest - thinnest), 0.6 - 0.25 * t);
     if (!faint)
         gr_text_add(out, "color=\"%s\", ", colour);
 }
@@ -208,7 +215,7 @@ static void add_memory(const struct gr_dot_scale *scale, struct gr_text *out)
     double moved = 0;
     for (size_t s = 0; s < scale->program->n_steps; s++)
         if (scale->profile->seconds[s] > 0)
-            moved += (double)gr_program_step_bytes(scale->program, &scale->program->steps[s]);
+            moved += traffic_of(scale, s);
     begin_row(out);
     gr_dot_add_bytes(out, moved);
     gr_text_add(out, " read and written,  ");

@@ -62,7 +62,11 @@ int64_t gr_program_offset(const struct gr_program *program, const struct gr_valu
 /* Of a value as it lies; 0 for one that the program does not hold. */
 size_t gr_program_bytes(const struct gr_program *program, const struct gr_value *value);
 
-/* Read and written by a run of the step: each input once, outputs, and what it updates. */
-size_t gr_program_step_bytes(const struct gr_program *program, const struct gr_step *step);
+/* What a run of the step reads, each input once, and writes: outputs, and what it updates. */
+struct gr_traffic {
+    size_t read, written;
+};
+
+struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step);
 
 #endif

@@ -148,6 +148,7 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
 {
     const struct gr_step *step = gr_program_step(plan->program, index);
     const struct gr_node *node = step->node;
+    const struct gr_traffic traffic = gr_program_traffic(plan->program, step);
     struct gr_text text = {0};
     gr_kind_describe(&node->op->kind, node->attrs, 8, false, &text);
     const char *attributes = gr_pool_strdup(&plan->pool, text.data ? text.data : "");
@@ -163,7 +164,8 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
                                   .macs = node->op->macs ? node->op->macs(node) : 0,
                                   .math = math_of(node),
-                                  .bytes = gr_program_step_bytes(plan->program, step),
+                                  .bytes_read = traffic.read,
+                                  .bytes_written = traffic.written,
                                   .constant = step->constant,
                                   .scratch_bytes = step->kernel.scratch_bytes,
                                   .offset = -1};
