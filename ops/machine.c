@@ -15,10 +15,10 @@
 #include "onednn.h"
 #include "vector_clones.h"
 
-enum { TRIALS = 3, VECTOR = 16, AT_ONCE = 8 * VECTOR };
+enum { RUNS = 3, TRIALS = 6, VECTOR = 16, AT_ONCE = 8 * VECTOR };
 
-static const double product_seconds = 0.02, sweep_seconds = 0.012;
-static const size_t sweep_bytes = (size_t)256 << 20; /* in a trial; the largest set */
+static const double product_seconds = 0.02, sweep_seconds = 0.025;
+static const size_t largest_set = (size_t)256 << 20, least_swept = (size_t)64 << 20; /* a trial */
 
 /* ---- arithmetic -------------------------------------------------------------------------- */
 
@@ -89,7 +89,7 @@ static double time_primitive(const struct gr_backend *backend, dnnl_primitive_t 
 {
     const double begin = gr_seconds();
     double best = 0;
-    for (int run = 0; run < TRIALS || gr_seconds() - begin < product_seconds; run++) {
+    for (int run = 0; run < RUNS || gr_seconds() - begin < product_seconds; run++) {
         const double start = gr_seconds();
         if (dnnl_primitive_execute(primitive, backend->stream, count, args) != dnnl_success ||
             dnnl_stream_wait(backend->stream) != dnnl_success)
@@ -199,11 +199,11 @@ static double sweep_rate(const struct gr_backend *backend, sweep_fn *run, float 
 static double best_rate(const struct gr_backend *backend, sweep_fn *run, float *memory,
                         size_t bytes)
 {
+    const size_t passes = bytes < least_swept ? least_swept / bytes : 1;
     const double begin = gr_seconds();
     double best = 0;
     for (int trial = 0; trial < TRIALS && gr_seconds() - begin < sweep_seconds; trial++) {
-        const double rate =
-            sweep_rate(backend, run, memory, bytes / sizeof *memory, sweep_bytes / bytes);
+        const double rate = sweep_rate(backend, run, memory, bytes / sizeof *memory, passes);
         best = best < rate ? rate : best;
     }
     return best;
@@ -217,11 +217,11 @@ static double larger(double a, double b)
 static bool measure_memory(const struct gr_backend *backend, struct gr_peak *peak,
                            struct gr_error *err)
 {
-    float *memory = gr_arena_new(sweep_bytes);
+    float *memory = gr_arena_new(largest_set);
     if (!memory)
         return gr_fail_memory(err, "measuring the machine");
-    sweep_rate(backend, sweep_scaling, memory, sweep_bytes / sizeof *memory, 1); /* first touch */
-    size_t bytes = sweep_bytes;
+    sweep_rate(backend, sweep_scaling, memory, largest_set / sizeof *memory, 1); /* first touch */
+    size_t bytes = largest_set;
     for (int i = GR_PEAK_SIZES; i-- > 0; bytes /= 4) {
         struct gr_bandwidth *b = &peak->memory[i];
         b->bytes = (double)bytes;

@@ -105,7 +105,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The steps between the quartiles: at least half of all. False: out of memory. */
+/* The middle quarter of the steps, rounded up, as bounds of their times. False: out of memory. */
 static bool find_middle(const struct gr_profile *profile, double *least, double *most)
 {
     const size_t n = profile->step;
@@ -114,8 +114,8 @@ static bool find_middle(const struct gr_profile *profile, double *least, double 
         return false;
     memcpy(sorted, profile->seconds, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_value);
-    *least = n ? sorted[n / 4] : 0;
-    *most = n ? sorted[n - 1 - n / 4] : 0;
+    *least = n ? sorted[3 * n / 8] : 0;
+    *most = n ? sorted[n - 1 - 3 * n / 8] : 0;
     free(sorted);
     return true;
 }
@@ -256,21 +256,20 @@ static void add_totals(struct gr_table *table, const struct gr_profile *profile)
         gr_table_add(table, "%s", "");
 }
 
-static void print_bandwidth(const char *name, const struct gr_bandwidth *bandwidth)
+static void print_bandwidth(const char *where, const struct gr_bandwidth *bandwidth)
 {
-    char size[GR_FIGURE], read[GR_FIGURE], moved[GR_FIGURE];
-    printf("; %s (%s) %s GB/s read, %s read and written", name,
-           gr_bytes_text((size_t)bandwidth->bytes, size),
-           gr_rate_text(1e-9 * bandwidth->read, read),
+    char read[GR_FIGURE], moved[GR_FIGURE];
+    printf("; %s %s GB/s read, %s mixed", where, gr_rate_text(1e-9 * bandwidth->read, read),
            gr_rate_text(1e-9 * bandwidth->moved, moved));
 }
 
+/* One line; mixed: reading and writing. */
 static void print_peak(const struct gr_peak *peak)
 {
     char text[GR_FIGURE];
-    printf("\npeak: %s GFLOP/s in f32", gr_rate_text(1e-9 * peak->flops[GR_F32], text));
+    printf("\npeak: %s GFLOP/s", gr_rate_text(1e-9 * peak->flops[GR_F32], text));
     if (peak->flops[GR_BF16] > 0)
-        printf(", %s in bf16", gr_rate_text(1e-9 * peak->flops[GR_BF16], text));
+        printf(", bf16 %s", gr_rate_text(1e-9 * peak->flops[GR_BF16], text));
     print_bandwidth("memory", &peak->memory[GR_PEAK_SIZES - 1]);
     print_bandwidth("caches", &peak->memory[0]);
     puts("\n");
@@ -312,10 +311,10 @@ static json_t *peak_json(const struct gr_peak *peak)
 static json_t *row_json(const struct gr_profile_row *row)
 {
     const struct gr_node_info *node = &row->node;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:f, s:s, s:b, s:s, s:s}", "name",
-                     node->name, "op", node->op, "phase", node->phase, "seconds", row->seconds,
-                     "gflops", row->gflops, "gbs", row->gbs, "bytes", (json_int_t)row->bytes,
-                     "share_of_peak", row->peak_share, "bound",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:s, s:b, s:s, s:s}", "name",
+                     node->name, "op", node->op, "phase", node->phase, "macs", node->macs,
+                     "seconds", row->seconds, "gflops", row->gflops, "gbs", row->gbs, "bytes",
+                     (json_int_t)row->bytes, "share_of_peak", row->peak_share, "bound",
                      row->memory_bound ? "memory" : "compute", "constant", node->constant, "impl",
                      node->impl, "layout", node->layout);
 }

@@ -4,9 +4,9 @@
  *
  * gr_profile_init; for each step gr_plan_run, then gr_profile_add; gr_profile_finish; then read.
  *
- * The figures are means over the middle half of the steps, those between the quartiles: means,
- * because the nodes' then sum up to the step's; the middle half, because a step that something else
- * delayed would spoil them.
+ * The figures are means over the quarter of the steps around the median: means, because the nodes'
+ * then sum up to the step's; around the median, because a step that something else delayed would
+ * spoil them.
  */
 #ifndef GR_TOOLS_PROFILE_H
 #define GR_TOOLS_PROFILE_H

@@ -3,7 +3,9 @@
  */
 #include "profile_file.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "options.h"
@@ -34,23 +36,31 @@ static int choice_of(const json_t *object, const char *key, const char *const *c
     return -1;
 }
 
+/* Says what is wrong with the file itself. */
+static int unreadable(const struct gr_profile_file *file, const char *why)
+{
+    return gr_tool_fail(GR_ERR_DATA, "cannot read the profile %s: %s", file->path, why);
+}
+
 static int load(struct gr_profile_file *file)
 {
     json_error_t error;
-    file->json = strcmp(file->path, "-") == 0 ? json_loadf(stdin, 0, &error)
-                                              : json_load_file(file->path, 0, &error);
+    FILE *stream = strcmp(file->path, "-") == 0 ? stdin : fopen(file->path, "re");
+    if (!stream)
+        return unreadable(file, strerror(errno));
+    file->json = json_loadf(stream, 0, &error);
+    if (stream != stdin)
+        fclose(stream);
     if (!file->json)
-        return gr_tool_fail(GR_ERR_DATA, "%s: %s", file->path, error.text);
+        return unreadable(file, error.text);
     const json_t *other = json_object_get(file->json, "otherData");
     file->bench = json_object_get(file->json, "traceEvents") ? other : file->json;
     if (!json_is_array(json_object_get(file->bench, "nodes")) ||
         choice_of(file->bench, "mode", gr_modes) < 0 ||
         choice_of(file->bench, "precision", gr_precisions) < 0 ||
         !(number_of(file->bench, "batch") >= 1))
-        return gr_tool_fail(GR_ERR_DATA,
-                            "%s holds no times of nodes: they come from 'graph-runner bench MODEL "
-                            "--json --nodes' or '--trace FILE'",
-                            file->path);
+        return unreadable(file, "there are no times of nodes in it; they come from 'graph-runner "
+                                "bench MODEL --json --nodes' or '--trace FILE'");
     return GR_OK;
 }
 
@@ -168,7 +178,13 @@ int gr_profile_file_match(const struct gr_profile_file *file, const struct gr_se
         const struct gr_node_info info = gr_plan_node(plan, i);
         const json_t *node = json_object_get(rest, info.name);
         seconds[i] = node ? number_of(node, "seconds") : -1;
-        if (node)
+        if (node && fabs(number_of(node, "macs") - info.macs) > 1e-6 * info.macs)
+            status =
+                gr_tool_fail(GR_ERR_USAGE,
+                             "%s was measured on a '%s' whose node '%s' has %.0f MACs; in this "
+                             "model it has %.0f",
+                             file->path, model, info.name, number_of(node, "macs"), info.macs);
+        else if (node)
             json_object_del(rest, info.name);
         else if (strcmp(info.op, reorder) != 0)
             status = misfit(file, session, info.name, true);
