@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "machine.h"
 #include "onednn.h"
 #include "ops.h"
 
@@ -127,6 +128,7 @@ const struct gr_registry *gr_standard_ops(void)
         .check_precision = check_precision,
         .machine = machine,
         .convert = gr_onednn_convert,
+        .measure = gr_machine_measure,
     };
     return &registry;
 }

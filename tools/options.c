@@ -13,7 +13,7 @@
 
 const char *const gr_precisions[] = {
     [GR_PRECISION_F32] = "f32", [GR_PRECISION_BF16] = "bf16", NULL};
-static const char *const kernels[] = {
+const char *const gr_kernel_sets[] = {
     [GR_KERNELS_AUTO] = "auto", [GR_KERNELS_OPENBLAS] = "openblas", NULL};
 static const char *const tunes[] = {[GR_TUNE_AUTO] = "auto",
                                     [GR_TUNE_SET_OFF] = "off",
@@ -58,7 +58,7 @@ const struct gr_option gr_common_options[] = {
      .type = GR_OPTION_CHOICE,
      .offset = GR_FIELD(kernels),
      .value = "auto|openblas",
-     .choices = kernels,
+     .choices = gr_kernel_sets,
      .def = "auto",
      .doc = "oneDNN where it is fast, or OpenBLAS"},
     {.name = "tune",

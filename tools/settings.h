@@ -30,7 +30,7 @@ struct gr_settings {
 
     /* Of single commands. Texts are borrowed from argv; NULL: not said. */
     const char *out, *resume, *weights, *save_weights;
-    const char *part, *csv, *inputs, *outputs;
+    const char *part, *csv, *inputs, *outputs, *trace, *profile;
     struct gr_words fetch;
     int mode; /* enum gr_mode */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;

@@ -230,6 +230,8 @@ struct gr_registry {
     bool (*convert)(struct gr_backend *backend, const struct gr_value *value,
                     const struct gr_layout *from, const void *src, const struct gr_layout *to,
                     void *dst, struct gr_error *err);
+    /* Measures what the machine can do (gr_context_peak). */
+    bool (*measure)(struct gr_backend *backend, struct gr_peak *peak, struct gr_error *err);
 };
 
 /* The op of that name, or NULL. */

@@ -396,3 +396,27 @@ int64_t gr_program_offset(const struct gr_program *program, const struct gr_valu
         return -1;
     return (char *)slot->data - (char *)program->arena;
 }
+
+size_t gr_program_bytes(const struct gr_program *program, const struct gr_value *value)
+{
+    const struct gr_slot *slot =
+        (size_t)value->id < program->n_slots ? &program->slots[value->id] : NULL;
+    return slot && slot->layout ? gr_layout_bytes(slot->layout, value) : 0;
+}
+
+struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step)
+{
+    const struct gr_node *node = step->node;
+    struct gr_traffic traffic = {0};
+    for (int i = 0; step->kernel.run && i < node->n_inputs; i++) {
+        const size_t bytes = gr_program_bytes(program, node->inputs[i]);
+        bool first = true;
+        for (int k = 0; k < i; k++)
+            first = first && node->inputs[k] != node->inputs[i];
+        traffic.read += first ? bytes : 0;
+        traffic.written += i < gr_node_updated(node) ? bytes : 0;
+    }
+    for (int o = 0; step->kernel.run && o < node->n_outputs; o++)
+        traffic.written += gr_layout_bytes(step->dst_layouts[o], node->outputs[o]);
+    return traffic;
+}

@@ -58,8 +58,19 @@ struct gr_step {
 size_t gr_program_step_count(const struct gr_program *program);
 const struct gr_step *gr_program_step(const struct gr_program *program, size_t index);
 void gr_program_profile(struct gr_program *program, bool on);
+void gr_program_trace(struct gr_program *program, gr_timing_fn *timing, void *user);
 
 /* Offset in the arena, or -1 when the value lies elsewhere. */
 int64_t gr_program_offset(const struct gr_program *program, const struct gr_value *value);
+
+/* Of a value as it lies; 0 for one that the program does not hold. */
+size_t gr_program_bytes(const struct gr_program *program, const struct gr_value *value);
+
+/* What a run of the step reads, each input once, and writes: outputs, and what it updates. */
+struct gr_traffic {
+    size_t read, written;
+};
+
+struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step);
 
 #endif

@@ -80,19 +80,31 @@ static void count_updates(struct gr_program *program, const struct gr_step *step
         program->slots[step->node->inputs[i]->id].stored->version++;
 }
 
+/* Adds up, or tells, how long the step took that has just ended. */
+static void note_time(const struct gr_program *program, size_t index, double start)
+{
+    struct gr_step *step = &program->steps[index];
+    const struct gr_timing timing = {
+        .node = index, .start = start, .seconds = gr_seconds() - start};
+    step->seconds += timing.seconds;
+    if (program->timing)
+        program->timing(program->timing_user, &timing);
+}
+
 bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err)
 {
     const uint64_t version = parameters_version(program);
     const bool renew = version != program->constants_version;
+    const bool timed = program->profiling || program->timing;
     for (size_t s = 0; s < program->n_steps; s++) {
         struct gr_step *step = &program->steps[s];
         if (!step->kernel.run || (step->constant && !renew))
             continue;
-        const double start = program->profiling ? gr_seconds() : 0;
+        const double start = timed ? gr_seconds() : 0;
         if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
             return false;
-        if (program->profiling)
-            step->seconds += gr_seconds() - start;
+        if (timed)
+            note_time(program, s, start);
         if (!check_guard(step, run, err))
             return false;
         count_updates(program, step);
@@ -110,4 +122,10 @@ void gr_program_profile(struct gr_program *program, bool on)
     program->profiling = on;
     for (size_t s = 0; s < program->n_steps; s++)
         program->steps[s].seconds = 0;
+}
+
+void gr_program_trace(struct gr_program *program, gr_timing_fn *timing, void *user)
+{
+    program->timing = timing;
+    program->timing_user = user;
 }

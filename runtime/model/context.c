@@ -72,6 +72,11 @@ int gr_context_threads(const struct gr_context *context)
     return context->threads;
 }
 
+bool gr_context_peak(struct gr_context *context, struct gr_peak *peak, struct gr_error *err)
+{
+    return context->ops->measure(context->backend, peak, err);
+}
+
 void gr_log(const struct gr_context *context, enum gr_log_level level, const char *format, ...)
 {
     char line[1024];
