@@ -238,6 +238,7 @@ static const struct gr_option options[] = {
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(nodes),
      .doc = "time each node as well, slowest first"},
+    GR_MEMORY_BUDGET_OPTION,
     GR_NO_MEMORY_PLAN_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},

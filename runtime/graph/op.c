@@ -14,6 +14,11 @@ size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *va
     return (size_t)gr_shape_count(&value->shape) * gr_dtype_size(value->dtype);
 }
 
+const char *gr_node_key(const struct gr_node *node)
+{
+    return node->origin ? node->origin->name : node->name;
+}
+
 int gr_node_updated(const struct gr_node *node)
 {
     return node->op->flags & GR_OP_OPTIMIZER ? 1 + node->op->n_states(node->attrs)

@@ -11,10 +11,11 @@
 #include "graph/arena.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
+#include "graph/recompute.h"
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
-static bool grow_slots(struct gr_program *program, struct gr_error *err)
+bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err)
 {
     while (program->n_slots < program->graph->n_values) {
         if (!gr_grow((void **)&program->slots, &program->slots_capacity, program->n_slots,
@@ -109,7 +110,7 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
                                          name, NULL, &value, 1, err);
     struct gr_value *copy =
         node ? gr_node_output(node, NULL, value->dtype, &value->shape, err) : NULL;
-    if (!copy || !grow_slots(program, err))
+    if (!copy || !gr_program_grow_slots(program, err))
         return NULL;
     copy->of = value;
     struct gr_step *step = add_step(program, node, err);
@@ -247,10 +248,11 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     }
     gr_prune(graph, program->targets, program->n_targets, options->run_updates, keep);
     ok = (options->no_fusion || gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
-         gr_order(graph, keep, order, &count, err) && grow_slots(program, err);
+         gr_order(graph, keep, order, &count, err) && gr_program_grow_slots(program, err);
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
-    ok = ok && settle_targets(program, err) && gr_program_place(program, err);
+    ok = ok && settle_targets(program, err) &&
+         (!options->memory_budget || gr_recompute(program, err)) && gr_program_place(program, err);
     if (ok)
         guard_targets(program);
 out:

@@ -10,12 +10,21 @@
 
 #include "graph/params.h"
 
+struct gr_step;
+
 struct gr_program_options {
     bool no_memory_plan; /* every value has memory of its own */
     bool no_fusion;
-    bool check_finite; /* a run fails at the first node whose f32 output holds NaN or infinity */
-    bool poison;       /* fill dead buffers with NaN, to find a use after death */
-    bool run_updates;  /* update nodes run though no target depends on them */
+    bool check_finite;    /* a run fails at the first node whose f32 output holds NaN or infinity */
+    bool poison;          /* fill dead buffers with NaN, to find a use after death */
+    bool run_updates;     /* update nodes run though no target depends on them */
+    size_t memory_budget; /* bytes of arena, parameters and states; 0: no bound. See recompute.h */
+    /*
+     * What a step is expected to take, for the choice of what to compute again; may be NULL, and
+     * may return a negative number for a step it does not know: an estimate then takes its place.
+     */
+    double (*step_seconds)(void *user, const struct gr_step *step);
+    void *step_seconds_user;
 };
 
 struct gr_program;
@@ -47,6 +56,7 @@ struct gr_step {
     struct gr_buffers buffers;
     const struct gr_layout **dst_layouts; /* [n_outputs] */
     double seconds;                       /* spent in it while profiling */
+    double again;  /* of a step that computes again: its expected share of the time of a run */
     bool guarded;  /* a scalar target of a training step: must be finite, or the run stops here */
     bool constant; /* depends on parameters alone: run when they changed, not each time */
 };

@@ -153,6 +153,8 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
                                   .macs = node->op->macs ? node->op->macs(node) : 0,
                                   .scratch_bytes = step->kernel.scratch_bytes,
+                                  .again = node->origin ? node->origin->name : NULL,
+                                  .again_share = step->again,
                                   .offset = -1};
     if (node->n_outputs) {
         info->shape = node->outputs[0]->shape;
@@ -175,11 +177,16 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
     const struct gr_program_options options = {.no_memory_plan = o->no_memory_plan,
                                                .no_fusion = o->reference,
                                                .check_finite = o->check_finite,
-                                               .run_updates = o->update};
+                                               .run_updates = o->update,
+                                               .memory_budget = o->memory_budget};
+    struct gr_error failed = {0};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
-                                   plan->targets, plan->n_targets, &options, err);
+                                   plan->targets, plan->n_targets, &options, &failed);
+    if (!plan->program && failed.status == GR_ERR_USAGE)
+        return gr_fail(err, failed.status, "%s, batch %" PRId64 ": %s", plan->model->file->name,
+                       o->batch, failed.message);
     if (!plan->program)
-        return false;
+        return gr_fail(err, failed.status, "%s", failed.message);
     const size_t n_steps = gr_program_step_count(plan->program);
     plan->inputs =
         gr_pool_array(&plan->pool, plan->model->file->n_inputs + 1, sizeof(struct gr_value *));
