@@ -21,8 +21,8 @@
 #include "graph/recompute_draft.h"
 
 enum {
-    STEPS_TRIED = 4000000, /* steps of all trials of a search together */
-    FEWEST_TRIALS = 64,
+    STEPS_TRIED = 2000000, /* steps of all trials of a search together */
+    FEWEST_TRIALS = 48,
     SMALL = 1000,  /* steps of a program whose choices are tried one by one */
     CHUNKS = 64,   /* else together, in that many parts */
     DISTANCES = 24 /* between checkpoints */
