@@ -100,8 +100,8 @@ static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *n
 static const struct gr_layout *drawing_layout(const struct gr_layout *layout,
                                               const struct gr_value *value)
 {
-    const bool dense =
-        layout && gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
+    const bool dense = layout && gr_layout_dtype(layout, value) == GR_F32 &&
+                       gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
     return dense && value->shape.rank > 2 ? layout : &gr_layout_plain;
 }
 

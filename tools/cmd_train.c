@@ -153,6 +153,7 @@ const struct gr_command gr_command_train = {
         "for each stage of each epoch) and the checkpoints latest.safetensors and "
         "best.safetensors. Ctrl-C saves and stops; --resume goes on from there.",
     .options = options,
+    .tunes = true,
     .examples = examples,
     .run = run,
 };

@@ -14,8 +14,13 @@
 
 const char *const gr_precisions[] = {
     [GR_PRECISION_F32] = "f32", [GR_PRECISION_BF16] = "bf16", NULL};
-static const char *const kernels[] = {
+const char *const gr_kernel_sets[] = {
     [GR_KERNELS_AUTO] = "auto", [GR_KERNELS_OPENBLAS] = "openblas", NULL};
+static const char *const tunes[] = {[GR_TUNE_AUTO] = "auto",
+                                    [GR_TUNE_SET_OFF] = "off",
+                                    [GR_TUNE_SET_KNOWN] = "known",
+                                    [GR_TUNE_SET_MEASURE] = "measure",
+                                    NULL};
 const char *const gr_modes[] = {[GR_INFER] = "infer", [GR_TRAIN] = "train", NULL};
 
 const struct gr_option gr_common_options[] = {
@@ -54,9 +59,17 @@ const struct gr_option gr_common_options[] = {
      .type = GR_OPTION_CHOICE,
      .offset = GR_FIELD(kernels),
      .value = "auto|openblas",
-     .choices = kernels,
+     .choices = gr_kernel_sets,
      .def = "auto",
      .doc = "oneDNN where it is fast, or OpenBLAS"},
+    {.name = "tune",
+     .type = GR_OPTION_CHOICE,
+     .offset = GR_FIELD(tune),
+     .value = "auto|off|known|measure",
+     .choices = tunes,
+     .def = "auto",
+     .doc = "take the fastest kernels: those found before on this machine (known), or find them "
+            "(measure; bench and train do); off: the usual ones"},
     {.name = "seed",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(seed),

@@ -75,6 +75,7 @@ struct gr_option {
 extern const struct gr_option gr_common_options[];
 extern const struct gr_option gr_help_option[];
 extern const char *const gr_modes[], *const gr_precisions[]; /* end with NULL */
+extern const char *const gr_kernel_sets[];
 
 /*
  * Reads the arguments that follow the command's name into settings, which must be zero but for

@@ -3,17 +3,64 @@
  */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "commands.h"
 #include "terminal.h"
+
+/* ---- the choice of kernels ---------------------------------------------------------------- */
+
+/* Where choices are kept between runs; "" when the environment names no place. */
+static void tuning_folder(char *path, size_t size)
+{
+    const char *own = getenv("GRAPH_RUNNER_CACHE"), *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    path[0] = '\0';
+    if (own && *own)
+        snprintf(path, size, "%s", own);
+    else if (cache && *cache)
+        snprintf(path, size, "%s/graph-runner", cache);
+    else if (home && *home)
+        snprintf(path, size, "%s/.cache/graph-runner", home);
+}
+
+static enum gr_tune tune_of(const struct gr_settings *settings)
+{
+    switch ((enum gr_tune_setting)settings->tune) {
+    case GR_TUNE_SET_OFF:
+        return GR_TUNE_OFF;
+    case GR_TUNE_SET_MEASURE:
+        return GR_TUNE_MEASURE;
+    case GR_TUNE_SET_KNOWN:
+        return GR_TUNE_KNOWN;
+    case GR_TUNE_AUTO:
+        break;
+    }
+    return settings->command->tunes ? GR_TUNE_MEASURE : GR_TUNE_KNOWN;
+}
+
+static void show_measuring(void *user, const char *node)
+{
+    char line[160];
+    (void)user;
+    snprintf(line, sizeof line, "choosing kernels, once for this machine: %s", node);
+    gr_status_show(line);
+}
 
 int gr_session_open(struct gr_session *session, const struct gr_settings *settings,
                     const char *path)
 {
     struct gr_error err = {0};
-    const struct gr_context_options context = {.threads = (int)settings->threads,
-                                               .kernels = (enum gr_kernels)settings->kernels,
-                                               .log = gr_tool_log};
+    char folder[4096];
+    tuning_folder(folder, sizeof folder);
+    const struct gr_context_options context = {
+        .threads = (int)settings->threads,
+        .kernels = (enum gr_kernels)settings->kernels,
+        .tune = tune_of(settings),
+        .tuning = *folder ? folder : NULL,
+        .measuring = settings->quiet || !gr_is_terminal(stderr) ? NULL : show_measuring,
+        .log = gr_tool_log};
     const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
                                            .n_sets = settings->sets.count,
                                            .seed = (uint64_t)settings->seed,
@@ -60,7 +107,9 @@ struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan
     options.memory_budget = (size_t)session->settings->memory_budget;
     if (!options.batch)
         options.batch = gr_session_batch(session);
-    return gr_plan_new(session->model, &options, err);
+    struct gr_plan *plan = gr_plan_new(session->model, &options, err);
+    gr_status_clear();
+    return plan;
 }
 
 /* ---- random inputs ----------------------------------------------------------------------- */

@@ -42,6 +42,8 @@ struct gr_program {
 
     uint64_t constants_version; /* sum of the parameters' versions at the last run; 0: never ran */
     bool profiling;
+    gr_timing_fn *timing; /* hears of each step, or NULL */
+    void *timing_user;
 };
 
 /* A buffer's end of life. */

@@ -35,8 +35,8 @@ static double seconds_of(const struct gr_program *program, const struct gr_step 
         return 0;
     const double known =
         options->step_seconds ? options->step_seconds(options->step_seconds_user, step) : -1;
-    if (known >= 0)
-        return known;
+    if (known >= 0 || step->measured >= 0)
+        return known >= 0 ? known : step->measured;
     size_t bytes = 0;
     for (int i = 0; i < node->n_inputs; i++)
         bytes += bytes_of(program, node->inputs[i]);
@@ -442,25 +442,34 @@ static bool plan_again(struct gr_draft *draft, struct gr_step *step, const struc
 {
     struct gr_program *program = draft->program;
     const struct gr_node *node = step->node;
-    const size_t n = (size_t)(node->n_inputs + node->n_outputs);
+    const size_t n = (size_t)(2 * node->n_inputs + node->n_outputs);
     const struct gr_layout **src =
         gr_pool_array(&program->pool, n + 1, sizeof(const struct gr_layout *));
     if (!src)
         return gr_fail_memory(err, "compiling");
-    const struct gr_layout **dst = src + node->n_inputs;
+    const struct gr_layout **home = src + node->n_inputs, **dst = home + node->n_inputs;
     for (int o = 0; o < node->n_outputs; o++) {
         dst[o] = gr_node_is_view(node) ? origin->dst_layouts[o] : &gr_layout_plain;
         program->slots[node->outputs[o]->id].layout = origin->dst_layouts[o];
     }
-    for (int i = 0; i < node->n_inputs; i++)
+    for (int i = 0; i < node->n_inputs; i++) {
         src[i] = program->slots[origin->node->inputs[i]->id].layout;
+        home[i] = NULL;
+    }
     /* A reorder is told its layouts. */
     if (node->op == node->graph->ops->reorder)
         dst[0] = origin->dst_layouts[0];
     step->kernel = (struct gr_kernel){.impl = origin->kernel.impl};
     step->dst_layouts = dst;
     *same = true;
-    struct gr_planning planning = {node, program->backend, src, dst, &step->kernel};
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .precision = program->options.precision,
+                                   .choice = origin->choice,
+                                   .src = src,
+                                   .home = home,
+                                   .dst = dst,
+                                   .kernel = &step->kernel};
     if (gr_node_is_view(node))
         return true;
     if (!node->op->plan(&planning, err))
@@ -469,7 +478,8 @@ static bool plan_again(struct gr_draft *draft, struct gr_step *step, const struc
         *same = *same && src[i] == program->slots[origin->node->inputs[i]->id].layout;
     for (int o = 0; o < node->n_outputs; o++)
         *same = *same && dst[o] == origin->dst_layouts[o];
-    *same = *same && step->kernel.scratch_bytes == origin->kernel.scratch_bytes &&
+    *same = *same && step->kernel.run &&
+            step->kernel.scratch_bytes == origin->kernel.scratch_bytes &&
             strcmp(step->kernel.impl ? step->kernel.impl : "",
                    origin->kernel.impl ? origin->kernel.impl : "") == 0;
     return true;

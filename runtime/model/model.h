@@ -12,7 +12,9 @@ struct gr_context {
     const struct gr_registry *ops;
     struct gr_backend *backend;
     int threads;
-    gr_log_fn *log; /* may be NULL */
+    struct gr_tuning *tuning; /* choices that its plans take and record; NULL: none */
+    char *tuning_file;        /* of this machine; NULL: none */
+    gr_log_fn *log;           /* may be NULL */
     void *log_user;
 };
 

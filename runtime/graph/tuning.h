@@ -1,0 +1,49 @@
+/*
+ * Choices by name: what was found fastest on this machine, so that it need not be measured twice
+ * and gives the same bits again. In memory; model/tuning_file.h keeps them in files.
+ */
+#ifndef GR_GRAPH_TUNING_H
+#define GR_GRAPH_TUNING_H
+
+#include "base/error.h"
+
+struct gr_tuning;
+
+/* Hears of each measurement before it begins: what is about to be chosen for. */
+typedef void gr_tuning_report_fn(void *user, const char *what);
+
+/* measure: what is not known may be measured; else only what is recorded is taken. */
+struct gr_tuning *gr_tuning_new(bool measure, struct gr_error *err);
+void gr_tuning_free(struct gr_tuning *tuning); /* NULL is allowed */
+
+bool gr_tuning_measures(const struct gr_tuning *tuning);
+void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report, void *user);
+void gr_tuning_report(const struct gr_tuning *tuning, const char *what);
+
+/* The choice recorded under that key, or NULL. What was found counts as used. */
+const char *gr_tuning_find(struct gr_tuning *tuning, const char *key);
+
+/* What the choice recorded under that key took; negative: nothing is recorded. */
+double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key);
+
+/*
+ * Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took.
+ * measured: it is news, found just now, and used; else it was read from a file.
+ */
+bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
+                      bool measured, struct gr_error *err);
+
+/* In the order of their first recording. */
+struct gr_tuning_entry {
+    const char *key, *choice;
+    double seconds;
+    bool used, measured; /* since the start */
+};
+
+size_t gr_tuning_count(const struct gr_tuning *tuning);
+struct gr_tuning_entry gr_tuning_entry(const struct gr_tuning *tuning, size_t index);
+
+/* Has anything been measured since the last call? */
+bool gr_tuning_take_news(struct gr_tuning *tuning);
+
+#endif
