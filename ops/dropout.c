@@ -58,8 +58,8 @@ static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *no
                         struct gr_error *err)
 {
     (void)err;
-    const struct gr_random_key key = gr_random_key(run->seed, GR_RANDOM_DROPOUT,
-                                                   (uint32_t)run->step, gr_random_name(node->name));
+    const struct gr_random_key key = gr_random_key(
+        run->seed, GR_RANDOM_DROPOUT, (uint32_t)run->step, gr_random_name(gr_node_key(node)));
     const double p = ((const struct dropout_attrs *)node->attrs)->p;
     const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
     const float scale = scale_of(node);

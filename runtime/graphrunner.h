@@ -184,8 +184,14 @@ struct gr_plan_options {
     size_t n_targets;           /*   outputs (infer), or loss and metrics (train) */
     bool update;                /* emit parameter updates: a run is then a training step */
     bool no_memory_plan;        /* every value gets memory of its own */
-    bool check_finite;          /* run fails, naming the first node that makes NaN or infinity */
-    bool reference;             /* no fusion */
+    /*
+     * Bytes for parameters, states and all values together, 0: no bound. What does not fit is
+     * computed again in the backward phase, which takes time and gives the same bits. A budget that
+     * is too small is a usage error with the least that it could be.
+     */
+    size_t memory_budget;
+    bool check_finite; /* run fails, naming the first node that makes NaN or infinity */
+    bool reference;    /* no fusion */
 };
 
 struct gr_plan;
@@ -227,6 +233,10 @@ struct gr_memory_report {
     size_t without_reuse; /* of all other values and scratch, each with memory of its own */
     size_t planned;       /* of the arena */
     size_t lower_bound;   /* the most that is live at once */
+    /* Under a memory budget: */
+    size_t unbudgeted;      /* what planned would be with nothing computed again */
+    size_t recomputed;      /* nodes that compute again */
+    double recompute_share; /* their time, relative to the rest, as estimated */
 };
 
 struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
@@ -241,9 +251,11 @@ struct gr_node_info {
     enum gr_dtype math;               /* what the operands of these are */
     size_t bytes_read, bytes_written; /* by a run: inputs and outputs as they lie */
     size_t output_bytes, scratch_bytes;
-    bool constant;  /* depends on parameters alone: runs when they changed, not each time */
-    double seconds; /* total so far, if profiling */
-    int64_t offset; /* of the first output in the arena, or -1 */
+    bool constant;      /* depends on parameters alone: runs when they changed, not each time */
+    double seconds;     /* total so far, if profiling */
+    const char *again;  /* under a memory budget: the node that this one repeats, or NULL */
+    double again_share; /* its time, relative to all others, as estimated */
+    int64_t offset;     /* of the first output in the arena, or -1 */
 };
 
 size_t gr_plan_node_count(const struct gr_plan *plan);
@@ -319,7 +331,8 @@ struct gr_train_options {
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
     bool no_memory_plan;
-    int64_t max_corrupt; /* unreadable images it bears; 0: the usual 100, negative: none */
+    size_t memory_budget; /* of the training step, as in gr_plan_options; 0: no bound */
+    int64_t max_corrupt;  /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;
 };

@@ -3,6 +3,7 @@
  */
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -156,6 +157,29 @@ static bool store_number(const struct gr_settings *settings, const struct gr_opt
     return true;
 }
 
+/* 900M, 1.5G, 800KiB: K, M and G are thousands, Ki, Mi and Gi 1024; B may follow. */
+static bool store_bytes(const struct gr_settings *settings, const struct gr_option *option,
+                        const char *text, int64_t *field)
+{
+    static const char prefixes[] = "KMGT";
+    char *end = NULL;
+    errno = 0;
+    double bytes = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
+    if (end && *end && *end != 'B') {
+        const char *prefix = strchr(prefixes, toupper((unsigned char)*end));
+        const bool binary = prefix && end[1] == 'i';
+        bytes *= prefix ? pow(binary ? 1024 : 1000, (double)(prefix - prefixes + 1)) : 0;
+        end += prefix ? 1 + binary : 0;
+    }
+    if (end && *end == 'B')
+        end++;
+    if (!end || *end || errno != 0 || !(bytes >= 1 && bytes < 9e18))
+        return misused(settings, "--%s: '%s' is not a number of bytes, such as 900M or 1.5GiB",
+                       option->name, text);
+    *field = (int64_t)bytes;
+    return true;
+}
+
 static bool store_choice(const struct gr_settings *settings, const struct gr_option *option,
                          const char *text, void *field)
 {
@@ -197,6 +221,8 @@ static bool store(struct gr_settings *settings, const struct gr_option *option, 
     case GR_OPTION_INT:
     case GR_OPTION_NUMBER:
         return store_number(settings, option, text, field);
+    case GR_OPTION_BYTES:
+        return store_bytes(settings, option, text, field);
     case GR_OPTION_CHOICE:
         return store_choice(settings, option, text, field);
     case GR_OPTION_TEXT:

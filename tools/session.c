@@ -108,6 +108,7 @@ struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan
 {
     options.precision = (enum gr_precision)session->settings->precision;
     options.no_memory_plan = session->settings->no_memory_plan;
+    options.memory_budget = (size_t)session->settings->memory_budget;
     if (!options.batch)
         options.batch = gr_session_batch(session);
     struct gr_plan *plan = gr_plan_new(session->model, &options, err);

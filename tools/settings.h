@@ -34,6 +34,7 @@ struct gr_settings {
     struct gr_words fetch;
     int mode; /* enum gr_mode */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
+    int64_t memory_budget; /* bytes; 0: not said */
     double learning_rate, tolerance;
     bool json, nodes, no_memory_plan, no_fusion, help;
 };

@@ -362,7 +362,8 @@ static void find_phases(struct drawing *drawing)
             if (drawing->phase[s] < drawing->read_in[node->inputs[i]->id])
                 drawing->read_in[node->inputs[i]->id] = drawing->phase[s];
         for (int o = 0; o < node->n_outputs && drawing->phase[s] == GR_BACKWARD; o++)
-            if (drawing->read_in[node->outputs[o]->id] == GR_BACKWARD && !is_reorder(node))
+            if (drawing->read_in[node->outputs[o]->id] == GR_BACKWARD && !is_reorder(node) &&
+                !node->origin)
                 drawing->chained[s] = true;
         drawing->n_forward += drawing->phase[s] == GR_FORWARD;
         drawing->training = drawing->training || node->phase != GR_FORWARD;

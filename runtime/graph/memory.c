@@ -6,7 +6,8 @@
  * gap between the placed buffers alive at the same time (good, quadratic), and the same with the
  * room at the top filled from the lower bound down (right for chains, whose neighbours then lie at
  * either end). Each is tried with several orders, since none is best for all graphs: by size, by
- * lifetime, by both, by first use.
+ * lifetime, by both, by first use. Where all leave something to wish, the block that ends up
+ * highest goes to the front of the order, some more times.
  */
 #include "graph/memory.h"
 
@@ -14,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_LIMIT = 4096 };
+enum { GAP_LIMIT = 4096, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
 
 /* A group of lifetimes that share one place. */
 struct block {
@@ -202,19 +203,124 @@ static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block
     return true;
 }
 
-static size_t most_alive(const struct block *blocks, size_t count, size_t *change, int steps)
+/* alive has steps + 1 places. */
+static size_t most_alive(const struct block *blocks, size_t count, size_t *alive, int steps)
 {
-    memset(change, 0, ((size_t)steps + 1) * sizeof *change);
+    memset(alive, 0, ((size_t)steps + 1) * sizeof *alive);
     for (size_t i = 0; i < count; i++) {
-        change[blocks[i].first] += blocks[i].bytes; /* wraps below zero and back: unsigned */
-        change[blocks[i].last + 1] -= blocks[i].bytes;
+        alive[blocks[i].first] += blocks[i].bytes; /* wraps below zero and back: unsigned */
+        alive[blocks[i].last + 1] -= blocks[i].bytes;
     }
-    size_t alive = 0, most = 0;
+    size_t sum = 0, most = 0;
     for (int t = 0; t < steps; t++) {
-        alive += change[t];
-        most = alive > most ? alive : most;
+        alive[t] = sum += alive[t];
+        most = sum > most ? sum : most;
     }
     return most;
+}
+
+bool gr_memory_alive(const struct gr_lifetime *lifetimes, size_t count, size_t *alive, int steps,
+                     struct gr_error *err)
+{
+    struct gr_memory_plan plan = {0};
+    size_t n_blocks = 0;
+    struct block *blocks = calloc(count + 1, sizeof *blocks);
+    size_t *group = calloc(count + 1, sizeof *group);
+    size_t *each = calloc((size_t)steps + 1, sizeof *each);
+    bool ok = blocks && group && each;
+    if (!ok) {
+        gr_fail_memory(err, "planning memory");
+        goto out;
+    }
+    ok = join(lifetimes, count, blocks, group, &n_blocks, &plan);
+    if (!ok) {
+        gr_fail(err, GR_ERR_RUNTIME, "the graph needs more memory than can be addressed");
+        goto out;
+    }
+    most_alive(blocks, n_blocks, each, steps);
+    memcpy(alive, each, (size_t)steps * sizeof *alive);
+out:
+    free(blocks);
+    free(group);
+    free(each);
+    return ok;
+}
+
+/* The blocks and the smallest placing of them so far. */
+struct plan {
+    struct block *blocks, **order, **placed; /* [count] */
+    size_t *best;                            /* [count] offsets */
+    size_t count, arena, bound;
+};
+
+static void keep_smaller(struct plan *p)
+{
+    const size_t arena = arena_of(p->blocks, p->count);
+    if (arena >= p->arena)
+        return;
+    p->arena = arena;
+    for (size_t i = 0; i < p->count; i++)
+        p->best[i] = p->blocks[i].offset;
+}
+
+static void sort_blocks(struct plan *p, size_t order)
+{
+    for (size_t i = 0; i < p->count; i++)
+        p->order[i] = &p->blocks[i];
+    qsort(p->order, p->count, sizeof *p->order, orders[order]);
+}
+
+static void place_all_in_gaps(struct plan *p, size_t ceiling)
+{
+    for (size_t i = 0; i < p->count; i++)
+        place_in_gap(p->placed, i, p->order[i], ceiling);
+    keep_smaller(p);
+}
+
+/*
+ * Places in gaps again and again, each time with the block that lay highest moved to the front: the
+ * others left no room for it.
+ */
+static void promote(struct plan *p, size_t ceiling, size_t tries)
+{
+    for (size_t k = 0; k < tries && p->arena > p->bound; k++) {
+        size_t highest_at = 0;
+        for (size_t i = 1; i < p->count; i++)
+            if (p->order[i]->offset + p->order[i]->bytes >
+                p->order[highest_at]->offset + p->order[highest_at]->bytes)
+                highest_at = i;
+        if (highest_at == 0)
+            return;
+        struct block *block = p->order[highest_at];
+        memmove(p->order + 1, p->order, highest_at * sizeof *p->order);
+        p->order[0] = block;
+        place_all_in_gaps(p, ceiling);
+    }
+}
+
+static bool place(struct plan *p, int steps)
+{
+    const size_t n_orders = sizeof orders / sizeof *orders;
+    for (size_t k = 0; k < n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k);
+        if (!place_on_skyline(p->order, p->count, steps))
+            return false;
+        keep_smaller(p);
+    }
+    if (p->count > GAP_LIMIT)
+        return true;
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k / 2);
+        place_all_in_gaps(p, k % 2 ? p->bound : 0);
+    }
+    const size_t tries = PROMOTION_WORK / (p->count * p->count + 1) / n_orders / 2;
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        const size_t ceiling = k % 2 ? p->bound : 0;
+        sort_blocks(p, k / 2);
+        place_all_in_gaps(p, ceiling);
+        promote(p, ceiling, tries < MOST_PROMOTIONS ? tries : MOST_PROMOTIONS);
+    }
+    return true;
 }
 
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
@@ -222,55 +328,39 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
 {
     bool ok = false;
     int steps = 1;
-    size_t n_blocks = 0;
     *plan = (struct gr_memory_plan){0};
     for (size_t i = 0; i < count; i++)
         steps = lifetimes[i].last >= steps ? lifetimes[i].last + 1 : steps;
-    struct block *blocks = calloc(count + 1, sizeof *blocks);
-    struct block **order = calloc(count + 1, sizeof(struct block *));
-    struct block **placed = calloc(count + 1, sizeof(struct block *));
+    struct plan p = {.blocks = calloc(count + 1, sizeof *p.blocks),
+                     .order = calloc(count + 1, sizeof(struct block *)),
+                     .placed = calloc(count + 1, sizeof(struct block *)),
+                     .best = calloc(count + 1, sizeof *p.best),
+                     .arena = SIZE_MAX};
     size_t *group = calloc(count + 1, sizeof *group);
-    size_t *change = calloc((size_t)steps + 1, sizeof *change);
-    if (!blocks || !order || !placed || !group || !change) {
+    size_t *alive = calloc((size_t)steps + 1, sizeof *alive);
+    if (!p.blocks || !p.order || !p.placed || !p.best || !group || !alive) {
         gr_fail_memory(err, "planning memory");
         goto out;
     }
-    if (!join(lifetimes, count, blocks, group, &n_blocks, plan)) {
+    if (!join(lifetimes, count, p.blocks, group, &p.count, plan)) {
         gr_fail(err, GR_ERR_RUNTIME, "the graph needs more memory than can be addressed");
         goto out;
     }
-    plan->lower_bound = most_alive(blocks, n_blocks, change, steps);
-    plan->arena = SIZE_MAX;
-    const size_t n_orders = sizeof orders / sizeof *orders;
-    for (size_t k = 0; k < 3 * n_orders && plan->arena > plan->lower_bound; k++) {
-        const bool gaps = k >= n_orders;
-        const size_t ceiling = k >= 2 * n_orders ? plan->lower_bound : 0;
-        if (gaps && n_blocks > GAP_LIMIT)
-            break;
-        for (size_t i = 0; i < n_blocks; i++)
-            order[i] = &blocks[i];
-        qsort(order, n_blocks, sizeof *order, orders[k % n_orders]);
-        if (!gaps && !place_on_skyline(order, n_blocks, steps)) {
-            gr_fail_memory(err, "planning memory");
-            goto out;
-        }
-        for (size_t i = 0; gaps && i < n_blocks; i++)
-            place_in_gap(placed, i, order[i], ceiling);
-        const size_t arena = arena_of(blocks, n_blocks);
-        if (arena >= plan->arena)
-            continue;
-        plan->arena = arena;
-        for (size_t i = 0; i < count; i++)
-            offsets[i] = blocks[group[i]].offset;
+    p.bound = plan->lower_bound = most_alive(p.blocks, p.count, alive, steps);
+    if (!place(&p, steps)) {
+        gr_fail_memory(err, "planning memory");
+        goto out;
     }
-    if (n_blocks == 0)
-        plan->arena = 0;
+    plan->arena = p.count ? p.arena : 0;
+    for (size_t i = 0; i < count; i++)
+        offsets[i] = p.best[group[i]];
     ok = true;
 out:
-    free(blocks);
-    free(order);
-    free(placed);
+    free(p.blocks);
+    free(p.order);
+    free(p.placed);
+    free(p.best);
     free(group);
-    free(change);
+    free(alive);
     return ok;
 }

@@ -124,7 +124,7 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
 enum gr_op_flags {
     GR_OP_VIEW = 1, /* the first output is the first input's memory; there is no kernel to run */
     GR_OP_TRAINING_ONLY = 2, /* the identity when graph->training is off */
-    GR_OP_RANDOM = 4, /* draws random numbers keyed by run->seed, run->step and the node's name */
+    GR_OP_RANDOM = 4,    /* draws random numbers keyed by run->seed, run->step and gr_node_key */
     GR_OP_OPTIMIZER = 8, /* can stand under train.optimizer */
     GR_OP_INTERNAL = 16, /* emitted by passes, not written in model files */
 };
@@ -137,7 +137,7 @@ struct gr_param_rule {
     bool (*shape)(const struct gr_node *node, struct gr_shape *shape);
     const char *init;  /* the default initialiser's name: "xavier" */
     double init_value; /* the constant, where init is "constant" */
-    bool statistic;    /* kept by the op, never trained, no gradient */
+    bool statistic;    /* kept by the op: never trained, no gradient, not read in training */
     double decay_mult; /* default multiplier of weight decay: 1 usual */
 };
 
@@ -207,6 +207,9 @@ struct gr_op {
 struct gr_update_attrs {
     double lr_mult, decay_mult;
 };
+
+/* The name that keys a node's random numbers: a node that computes again draws the same. */
+const char *gr_node_key(const struct gr_node *node);
 
 /* How many of its first inputs a node writes: 0 for all but update nodes. */
 int gr_node_updated(const struct gr_node *node);

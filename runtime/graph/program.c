@@ -11,11 +11,12 @@
 #include "graph/arena.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
+#include "graph/recompute.h"
 #include "graph/tune.h"
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
-static bool grow_slots(struct gr_program *program, struct gr_error *err)
+bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err)
 {
     while (program->n_slots < program->graph->n_values) {
         if (!gr_grow((void **)&program->slots, &program->slots_capacity, program->n_slots,
@@ -63,7 +64,7 @@ static struct gr_step *add_step(struct gr_program *program, struct gr_node *node
         return NULL;
     }
     struct gr_step *step = &program->steps[program->n_steps];
-    *step = (struct gr_step){.node = node};
+    *step = (struct gr_step){.node = node, .measured = -1};
     step->dst_layouts = gr_pool_array(&program->pool, (size_t)node->n_outputs + 1,
                                       sizeof(const struct gr_layout *));
     if (!step->dst_layouts) {
@@ -110,7 +111,7 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
                                          name, NULL, &value, 1, err);
     struct gr_value *copy =
         node ? gr_node_output(node, NULL, value->dtype, &value->shape, err) : NULL;
-    if (!copy || !grow_slots(program, err))
+    if (!copy || !gr_program_grow_slots(program, err))
         return NULL;
     copy->of = value;
     struct gr_step *step = add_step(program, node, err);
@@ -189,17 +190,19 @@ static bool ask(struct gr_program *program, struct gr_planning *planning, struct
     return node->op->plan(planning, err);
 }
 
-static bool choose_kernel(struct gr_program *program, struct gr_planning *planning,
+/* *seconds is what the kernel took when it was measured, or negative. */
+static bool choose_kernel(struct gr_program *program, struct gr_planning *planning, double *seconds,
                           struct gr_error *err)
 {
     for (int i = 0; i < planning->node->n_inputs; i++)
         planning->src[i] = slot_of(program, planning->node->inputs[i])->layout;
-    if (!gr_tune(program, planning->node, planning->src, &planning->choice, err) ||
+    if (!gr_tune(program, planning->node, planning->src, &planning->choice, seconds, err) ||
         !ask(program, planning, err))
         return false;
     if (planning->kernel->run || !planning->choice)
         return true;
     planning->choice = NULL; /* another machine's */
+    *seconds = -1;
     return ask(program, planning, err);
 }
 
@@ -224,7 +227,8 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
                                    .home = home,
                                    .dst = dst,
                                    .kernel = &kernel};
-    bool ok = choose_kernel(program, &planning, err);
+    double seconds = -1;
+    bool ok = choose_kernel(program, &planning, &seconds, err);
     for (int i = 0; ok && i < node->n_inputs; i++)
         ok = settle_input(program, node, i, src[i], home[i], err);
     struct gr_step *step = ok ? add_step(program, node, err) : NULL;
@@ -234,6 +238,8 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
         return false;
     }
     step->kernel = kernel;
+    step->choice = planning.choice;
+    step->measured = seconds;
     memcpy(step->dst_layouts, dst, (size_t)node->n_outputs * sizeof *dst);
     close_step(program, step);
     return true;
@@ -290,10 +296,11 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     }
     gr_prune(graph, program->targets, program->n_targets, options->run_updates, keep);
     ok = (options->no_fusion || gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
-         gr_order(graph, keep, order, &count, err) && grow_slots(program, err);
+         gr_order(graph, keep, order, &count, err) && gr_program_grow_slots(program, err);
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
-    ok = ok && settle_targets(program, err) && gr_program_place(program, err);
+    ok = ok && settle_targets(program, err) &&
+         (!options->memory_budget || gr_recompute(program, err)) && gr_program_place(program, err);
     if (ok)
         guard_targets(program);
 out:

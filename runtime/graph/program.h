@@ -11,6 +11,8 @@
 #include "graph/params.h"
 #include "graph/tuning.h"
 
+struct gr_step;
+
 struct gr_program_options {
     bool no_memory_plan; /* every value has memory of its own */
     bool no_fusion;
@@ -20,6 +22,14 @@ struct gr_program_options {
     enum gr_precision precision;
     const char *choice; /* tests: nodes that have this candidate take it; NULL: none is forced */
     struct gr_tuning *tuning; /* choices of kernels that it takes and records; NULL: the usual */
+    size_t memory_budget; /* bytes of arena, parameters and states; 0: no bound. See recompute.h */
+    /*
+     * What a step is expected to take, for the choice of what to compute again; may be NULL, and
+     * may return a negative number for a step it does not know. Then what was measured when the
+     * kernel was chosen takes its place, or an estimate.
+     */
+    double (*step_seconds)(void *user, const struct gr_step *step);
+    void *step_seconds_user;
 };
 
 struct gr_program;
@@ -50,9 +60,13 @@ struct gr_step {
     struct gr_kernel kernel;
     struct gr_buffers buffers;
     const struct gr_layout **dst_layouts; /* [n_outputs] */
-    double seconds;                       /* spent in it while profiling */
-    bool guarded;  /* a scalar target of a training step: must be finite, or the run stops here */
-    bool constant; /* depends on parameters alone: run when they changed, not each time */
+    const char *choice;                   /* the candidate that the kernel is; NULL: the usual */
+    double
+        measured;   /* seconds that it took when it was chosen by measuring; negative: it was not */
+    double seconds; /* spent in it while profiling */
+    double again;   /* of a step that computes again: its expected share of the time of a run */
+    bool guarded;   /* a scalar target of a training step: must be finite, or the run stops here */
+    bool constant;  /* depends on parameters alone: run when they changed, not each time */
 };
 
 size_t gr_program_step_count(const struct gr_program *program);

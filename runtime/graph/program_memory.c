@@ -207,6 +207,7 @@ static bool allocate(struct placing *p, struct gr_error *err)
     }
     report->without_reuse = plan.without_reuse - report->constants;
     report->planned = plan.arena - report->constants;
+    report->unbudgeted -= report->unbudgeted ? report->constants : 0;
     report->lower_bound = plan.lower_bound - report->constants;
     program->arena = gr_arena_new(plan.arena + GR_MEMORY_ALIGN);
     if (!program->arena)
@@ -268,36 +269,58 @@ static bool list_deaths(struct placing *p, struct gr_error *err)
     return true;
 }
 
-bool gr_program_place(struct gr_program *program, struct gr_error *err)
+/* Works out the lifetimes of all values and scratch. To be released in any case. */
+static bool placing_init(struct placing *p, struct gr_program *program, struct gr_error *err)
 {
     const size_t n = program->n_slots + 1, lives = n + program->n_steps + 1;
     int *ints = calloc(5 * n + program->n_steps + 1, sizeof *ints);
-    struct placing p = {.program = program,
-                        .lifetimes = calloc(lives, sizeof *p.lifetimes),
-                        .offsets = calloc(lives, sizeof *p.offsets)};
-    bool ok = ints && p.lifetimes && p.offsets;
-    if (!ok) {
-        gr_fail_memory(err, "compiling");
-        goto out;
-    }
-    p.parent = ints;
-    p.last = ints + n;
-    p.life_of = ints + 2 * n;
-    p.first_use = ints + 3 * n;
-    p.last_use = ints + 4 * n;
-    p.scratch_of = ints + 5 * n;
+    *p = (struct placing){.program = program,
+                          .parent = ints,
+                          .lifetimes = calloc(lives, sizeof *p->lifetimes),
+                          .offsets = calloc(lives, sizeof *p->offsets)};
+    if (!ints || !p->lifetimes || !p->offsets)
+        return gr_fail_memory(err, "compiling");
+    p->last = ints + n;
+    p->life_of = ints + 2 * n;
+    p->first_use = ints + 3 * n;
+    p->last_use = ints + 4 * n;
+    p->scratch_of = ints + 5 * n;
     for (size_t v = 0; v < n; v++)
-        p.life_of[v] = NOWHERE;
+        p->life_of[v] = NOWHERE;
     keep_constants(program);
-    find_uses(&p);
-    join_views(&p);
+    find_uses(p);
+    join_views(p);
     if (!program->options.no_memory_plan)
-        join_in_place(&p);
-    list_lifetimes(&p);
-    ok = allocate(&p, err) && bind(&p, err) && list_deaths(&p, err);
-out:
-    free(ints);
-    free(p.lifetimes);
-    free(p.offsets);
+        join_in_place(p);
+    list_lifetimes(p);
+    return true;
+}
+
+static void placing_release(struct placing *p)
+{
+    free(p->parent);
+    free(p->lifetimes);
+    free(p->offsets);
+}
+
+bool gr_program_place(struct gr_program *program, struct gr_error *err)
+{
+    struct placing p;
+    const bool ok = placing_init(&p, program, err) && allocate(&p, err) && bind(&p, err) &&
+                    list_deaths(&p, err);
+    placing_release(&p);
+    return ok;
+}
+
+bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
+                        struct gr_error *err)
+{
+    struct placing p;
+    bool ok = placing_init(&p, program, err);
+    if (ok && alive)
+        ok = gr_memory_alive(p.lifetimes, (size_t)p.n_lives, alive, (int)program->n_steps, err);
+    if (ok && plan)
+        ok = gr_memory_plan(p.lifetimes, (size_t)p.n_lives, p.offsets, plan, err);
+    placing_release(&p);
     return ok;
 }

@@ -5,6 +5,7 @@
 #ifndef GR_GRAPH_PROGRAM_PRIVATE_H
 #define GR_GRAPH_PROGRAM_PRIVATE_H
 
+#include "graph/memory.h"
 #include "graph/program.h"
 
 /* A value as the program sees it. */
@@ -52,7 +53,17 @@ struct gr_death {
     size_t bytes;
 };
 
+/* Makes a slot for each value of the graph that has none. */
+bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err);
+
 /* Plans the arena, allocates it, and binds every kernel to its buffers. */
 bool gr_program_place(struct gr_program *program, struct gr_error *err);
+
+/*
+ * What gr_program_place would come to, constants included: alive[s] bytes at step s, and the plan
+ * of the arena. Either may be NULL. The first takes time n log n, the second as gr_memory_plan.
+ */
+bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
+                        struct gr_error *err);
 
 #endif

@@ -259,13 +259,15 @@ static bool measure(struct gr_program *program, const struct gr_node *node,
 /* ---- choosing ---------------------------------------------------------------------------- */
 
 bool gr_tune(struct gr_program *program, const struct gr_node *node,
-             const struct gr_layout *const *src, const char **choice, struct gr_error *err)
+             const struct gr_layout *const *src, const char **choice, double *seconds,
+             struct gr_error *err)
 {
     struct gr_tuning *tuning = program->options.tuning;
     const char *names[GR_MAX_CANDIDATES];
     const struct gr_planning planning = {
         .node = node, .backend = program->backend, .precision = program->options.precision};
     *choice = program->options.choice;
+    *seconds = -1;
     if (*choice)
         return true;
     if (!tuning || !node->op->candidates || !node->op->macs || node->op->macs(node) < least_macs ||
@@ -281,11 +283,13 @@ bool gr_tune(struct gr_program *program, const struct gr_node *node,
         if (strcmp(names[k], known) == 0)
             *choice = names[k];
     if (ok && !*choice && gr_tuning_measures(tuning)) {
-        double seconds;
+        double took;
         gr_tuning_report(tuning, node->name, NULL);
-        ok = measure(program, node, src, names, count, choice, &seconds, err) &&
-             gr_tuning_record(tuning, key.data, *choice, seconds, true, err);
+        ok = measure(program, node, src, names, count, choice, &took, err) &&
+             gr_tuning_record(tuning, key.data, *choice, took, true, err);
     }
+    if (ok && *choice)
+        *seconds = gr_tuning_seconds(tuning, key.data);
     gr_text_release(&key);
     return ok;
 }

@@ -63,6 +63,12 @@ const char *gr_tuning_find(struct gr_tuning *tuning, const char *key)
     return entry ? entry->choice : NULL;
 }
 
+double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key)
+{
+    const struct gr_tuning_entry *entry = gr_map_get(&tuning->by_key, key);
+    return entry ? entry->seconds : -1;
+}
+
 bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
                       bool measured, struct gr_error *err)
 {

@@ -10,8 +10,8 @@
 struct gr_tuning;
 
 /*
- * Hears of each measurement: before it begins, with result NULL, and afterwards, with a line of what
- * was measured. Same as gr_tune_fn of graphrunner.h.
+ * Hears of each measurement: before it begins, with result NULL, and afterwards, with a line of
+ * what was measured. Same as gr_tune_fn of graphrunner.h.
  */
 typedef void gr_tuning_report_fn(void *user, const char *what, const char *result);
 
@@ -25,6 +25,9 @@ void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const ch
 
 /* The choice recorded under that key, or NULL. What was found counts as used. */
 const char *gr_tuning_find(struct gr_tuning *tuning, const char *key);
+
+/* What the choice recorded under that key took; negative: nothing is recorded. */
+double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key);
 
 /*
  * Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took.

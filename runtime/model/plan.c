@@ -169,6 +169,8 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .bytes_written = traffic.written,
                                   .constant = step->constant,
                                   .scratch_bytes = step->kernel.scratch_bytes,
+                                  .again = node->origin ? node->origin->name : NULL,
+                                  .again_share = step->again,
                                   .offset = -1};
     if (node->n_outputs) {
         info->shape = node->outputs[0]->shape;
@@ -193,12 +195,17 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
                                                .check_finite = o->check_finite,
                                                .precision = o->precision,
                                                .tuning = plan->model->context->tuning,
-                                               .run_updates = o->update};
+                                               .run_updates = o->update,
+                                               .memory_budget = o->memory_budget};
+    struct gr_error failed = {0};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
-                                   plan->targets, plan->n_targets, &options, err);
+                                   plan->targets, plan->n_targets, &options, &failed);
     gr_tuning_keep(plan->model->context);
+    if (!plan->program && o->memory_budget && failed.status == GR_ERR_USAGE)
+        return gr_fail(err, failed.status, "%s, batch %" PRId64 ": %s", plan->model->file->name,
+                       o->batch, failed.message);
     if (!plan->program)
-        return false;
+        return gr_fail(err, failed.status, "%s", failed.message);
     const size_t n_steps = gr_program_step_count(plan->program);
     plan->inputs =
         gr_pool_array(&plan->pool, plan->model->file->n_inputs + 1, sizeof(struct gr_value *));

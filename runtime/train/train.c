@@ -147,7 +147,8 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .precision = o->precision,
                                             .batch = batch,
                                             .update = true,
-                                            .no_memory_plan = o->no_memory_plan};
+                                            .no_memory_plan = o->no_memory_plan,
+                                            .memory_budget = o->memory_budget};
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
     if (!choose_monitor(t, err) ||
