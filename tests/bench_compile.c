@@ -1,14 +1,15 @@
 /*
- * Times the way from a model file to a plan on generated models: how compile time grows with the
- * number of nodes. Not a test, since it measures:
+ * Times the way from a model file to the first step, on generated models (how does it grow with the
+ * number of nodes?) or on a file. Not a test, since it measures:
  *
- *   build/bench_compile                      every family of 1,000, 10,000, … nodes
- *   build/bench_compile mixed 10000          one
- *   build/bench_compile mixed 10000 > x.yaml with --yaml: the model itself
+ *   build/bench_compile                        every family, of 1,000 nodes and more
+ *   build/bench_compile mixed 10000            one
+ *   build/bench_compile mixed 10000 --yaml     writes that model instead
+ *   build/bench_compile models/alexnet.yaml    a training step of this file
  *
  * A family is a way of wiring nodes: one after the other, residual blocks, inception-like branches,
- * one value read by all, blocks that read all blocks before them. Tensors are tiny, so that what
- * counts is the number of nodes.
+ * one value read by all, values read again much later. Tensors are tiny, so that what counts is the
+ * number of nodes.
  */
 #define _DEFAULT_SOURCE
 #include "graphrunner.h"
@@ -233,9 +234,36 @@ static int time_model(const struct family *family, int nodes)
     return status;
 }
 
+static int time_file(const char *path)
+{
+    struct gr_error err = {0};
+    const struct gr_plan_options options = {.mode = GR_TRAIN, .update = true};
+    double times[5] = {gr_seconds()};
+    struct gr_context *context =
+        gr_context_new(gr_standard_ops(), &(struct gr_context_options){.log = log_line}, &err);
+    struct gr_model *model = context ? gr_model_load(context, path, NULL, &err) : NULL;
+    times[1] = gr_seconds();
+    struct gr_plan *plan = model ? gr_plan_new(model, &options, &err) : NULL;
+    times[2] = gr_seconds();
+    bool ok = plan != NULL;
+    for (int i = 3; ok && i < 5; i++) {
+        ok = gr_plan_run(plan, &err);
+        times[i] = gr_seconds();
+    }
+    if (ok)
+        printf("%s: load %.3f s, plan %.3f s, first step %.3f s, second step %.3f s\n", path,
+               times[1] - times[0], times[2] - times[1], times[3] - times[2], times[4] - times[3]);
+    gr_plan_free(plan);
+    gr_model_free(model);
+    gr_context_free(context);
+    return ok ? 0 : fail(&err);
+}
+
 int main(int argc, char **argv)
 {
-    static const int sizes[] = {1000, 10000, 50000, 100000};
+    if (argc > 1 && strstr(argv[1], ".yaml"))
+        return time_file(argv[1]);
+    static const int sizes[] = {1000, 10000, 20000, 40000, 80000};
     const bool yaml = argc > 3 && strcmp(argv[3], "--yaml") == 0;
     if (!yaml)
         printf("%-12s  %7s  %7s  %7s  %7s  %7s  %5s  %7s  %7s  %7s  %5s\n", "family", "nodes",
