@@ -162,6 +162,15 @@ INLINE void philox_lanes(const struct gr_random_key *key, uint64_t first, uint32
     }
 }
 
+INLINE void word_lanes(const struct gr_random_key *key, uint64_t first, uint32_t *restrict out)
+{
+    uint32_t words[4][LANES];
+    philox_lanes(key, first, words);
+    for (int l = 0; l < LANES; l++)
+        for (int i = 0; i < 4; i++)
+            out[4 * l + i] = words[i][l];
+}
+
 INLINE void uniform_lanes(const struct gr_random_key *key, uint64_t first, float *restrict out)
 {
     uint32_t words[4][LANES];
@@ -183,6 +192,16 @@ INLINE void normal_lanes(const struct gr_random_key *key, uint64_t first, float 
     for (int l = 0; l < LANES; l++)
         for (int i = 0; i < 4; i++)
             out[4 * l + i] = numbers[i][l];
+}
+
+INLINE void word_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
+                        uint32_t *out)
+{
+    int64_t b = 0;
+    for (; b + LANES <= count; b += LANES)
+        word_lanes(key, first + (uint64_t)b, out + 4 * b);
+    for (; b < count; b++)
+        gr_random_block(key, first + (uint64_t)b, out + 4 * b);
 }
 
 INLINE void uniform_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
@@ -210,6 +229,18 @@ INLINE void normal_blocks(const struct gr_random_key *key, uint64_t first, int64
 #define AVX2 __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512f")))
 
+AVX2 static void words_avx2(const struct gr_random_key *key, uint64_t first, int64_t count,
+                            uint32_t *out)
+{
+    word_blocks(key, first, count, out);
+}
+
+AVX512 static void words_avx512(const struct gr_random_key *key, uint64_t first, int64_t count,
+                                uint32_t *out)
+{
+    word_blocks(key, first, count, out);
+}
+
 AVX2 static void uniforms_avx2(const struct gr_random_key *key, uint64_t first, int64_t count,
                                float *out)
 {
@@ -235,6 +266,22 @@ AVX512 static void normals_avx512(const struct gr_random_key *key, uint64_t firs
 }
 
 #endif
+
+void gr_random_word_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
+                           uint32_t *out)
+{
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f")) {
+        words_avx512(key, first, count, out);
+        return;
+    }
+    if (__builtin_cpu_supports("avx2")) {
+        words_avx2(key, first, count, out);
+        return;
+    }
+#endif
+    word_blocks(key, first, count, out);
+}
 
 void gr_random_uniform_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
                               float *out)
