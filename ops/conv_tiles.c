@@ -368,9 +368,10 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
     const bool relu = a->activation.algorithm == dnnl_eltwise_relu && a->activation.alpha == 0;
-    return planning->precision == GR_PRECISION_F32 && gr_conv_flips(planning) && s.kh == s.kw &&
-           (s.kh == 3 || s.kh == 5) && s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 &&
-           !a->add && (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
+    /* In f32 also where others compute in bf16, if that is faster with the reorders it takes. */
+    return gr_conv_flips(planning) && s.kh == s.kw && (s.kh == 3 || s.kh == 5) &&
+           s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 && !a->add &&
+           (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
            gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
 }
 
