@@ -58,7 +58,8 @@ static int print_memory(const struct gr_memory_report *memory, const struct meas
     if (budget) {
         add_bytes(&table, "budget", budget, "");
         snprintf(note, sizeof note, "for about %.1f %% more time", 100 * memory->recompute_share);
-        add_bytes(&table, "saved", more(memory->unbudgeted, memory->planned), note);
+        add_bytes(&table, "saved", more(memory->unbudgeted, memory->planned),
+                  memory->recomputed ? note : "nothing is computed again");
     }
     gr_table_rule(&table);
     add_bytes(&table, "resident", measured->resident, "measured after one run");

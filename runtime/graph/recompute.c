@@ -3,7 +3,8 @@
  *
  * Every choice is judged by a trial (recompute_draft.h); what to try is a matter of heuristics:
  * - descending: while the target is exceeded, drop what frees most bytes over the steps that exceed
- *   it, for each second of computing it again; where none helps, keep one again that does;
+ *   it, for each second of computing it again or whatever the time; where none helps, keep one
+ *   again that does;
  * - checkpoints: drop all but a value every so many bytes, for several distances (Chen, Xu, Zhang,
  *   Guestrin 2016: a chain of n layers then takes memory of the order of √n);
  * - pruning: keep again whatever need not be dropped, the dearest first;
@@ -41,6 +42,7 @@ struct search {
     double *sum_over, *count_over; /* [n_steps + 1] up to a step: bytes above the target, steps */
     double best_again;             /* seconds; infinite: nothing fits yet */
     size_t forbidden;              /* a choice not to be dropped, or n */
+    bool at_any_time;              /* rank by bytes alone */
     size_t trials;                 /* left */
 };
 
@@ -117,8 +119,8 @@ static size_t rank(struct search *s)
             (double)choice->bytes * (s->count_over[choice->until] - s->count_over[choice->from]);
         if (frees <= 0)
             continue;
-        s->ranking[count++] =
-            (struct ranked){c, fmin(most, frees) / (gr_draft_cost(&s->draft, c) + least_seconds)};
+        const double seconds = s->at_any_time ? 1 : gr_draft_cost(&s->draft, c) + least_seconds;
+        s->ranking[count++] = (struct ranked){c, fmin(most, frees) / seconds};
     }
     qsort(s->ranking, count, sizeof *s->ranking, by_score);
     return count;
@@ -264,28 +266,7 @@ static bool exchange(struct search *s, size_t target, struct gr_error *err)
     return true;
 }
 
-/* Looks for the cheapest choice with a peak within target; best_again stays infinite without. */
-static bool find_best(struct search *s, size_t target, struct gr_error *err)
-{
-    s->best_again = INFINITY;
-    allow_trials(s);
-    memset(s->dropped, 0, s->n * sizeof *s->dropped);
-    if (!descend(s, target, err) || (fits(s, target) && !prune(s, target, err)))
-        return false;
-    keep_better(s, target);
-    const bool small = s->draft.n_steps <= SMALL;
-    for (int i = 0; i < DISTANCES && (small || isinf(s->best_again)); i++) {
-        drop_between(s, distance_of(s, i));
-        if (!judge(s, err))
-            return false;
-        if (fits(s, target) && !prune(s, target, err))
-            return false;
-        keep_better(s, target);
-    }
-    return isinf(s->best_again) || exchange(s, target, err);
-}
-
-/* Looks for the choice with the lowest peak, and leaves it at work, pruned. */
+/* Looks for the choice with the lowest peak, and leaves it at work. */
 static bool find_least(struct search *s, struct gr_error *err)
 {
     size_t least = SIZE_MAX;
@@ -315,7 +296,40 @@ static bool find_least(struct search *s, struct gr_error *err)
     }
     memcpy(s->dropped, s->backup, s->n * sizeof *s->dropped);
     allow_trials(s);
-    return prune(s, least, err);
+    return judge(s, err);
+}
+
+/* Prunes the choice at work, judged last, and remembers it if it is the best so far. */
+static bool finish(struct search *s, size_t target, struct gr_error *err)
+{
+    if (fits(s, target) && !prune(s, target, err))
+        return false;
+    keep_better(s, target);
+    return true;
+}
+
+/* Looks for the cheapest choice with a peak within target; best_again stays infinite without. */
+static bool find_best(struct search *s, size_t target, struct gr_error *err)
+{
+    const bool small = s->draft.n_steps <= SMALL;
+    s->best_again = INFINITY;
+    allow_trials(s);
+    for (int at_any_time = 0; at_any_time <= small; at_any_time++) {
+        memset(s->dropped, 0, s->n * sizeof *s->dropped);
+        s->at_any_time = at_any_time;
+        const bool ok = descend(s, target, err) && finish(s, target, err);
+        s->at_any_time = false;
+        if (!ok)
+            return false;
+    }
+    for (int i = 0; i < DISTANCES && (small || isinf(s->best_again)); i++) {
+        drop_between(s, distance_of(s, i));
+        if (!judge(s, err) || !finish(s, target, err))
+            return false;
+    }
+    if (isinf(s->best_again) && (!find_least(s, err) || !finish(s, target, err)))
+        return false;
+    return isinf(s->best_again) || exchange(s, target, err);
 }
 
 /*
@@ -338,7 +352,8 @@ static bool choose(struct search *s, size_t limit, size_t *arena, struct gr_erro
             return true;
         target -= *arena - limit;
     }
-    return find_least(s, err) && gr_draft_arena(&s->draft, arena, err);
+    return find_least(s, err) && prune(s, s->draft.peak, err) &&
+           gr_draft_arena(&s->draft, arena, err);
 }
 
 /* ---- the budget -------------------------------------------------------------------------- */
