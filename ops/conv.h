@@ -69,6 +69,13 @@ bool gr_conv_flipped_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_deepens(const struct gr_planning *planning); /* space to depth: conv_deep.c */
 bool gr_conv_deep_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_deep_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_takes_tiles(const struct gr_planning *planning); /* of 6×6, 8×8: conv_tiles.c */
+bool gr_conv_tiles_6_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err);
 
 /*
  * Kernels: forward (inputs src, weight, bias?, addend?), data (inputs dy, weight; output dx),

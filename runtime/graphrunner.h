@@ -90,8 +90,8 @@ enum gr_tune {
     GR_TUNE_MEASURE, /* what is not known is measured, once a machine */
 };
 
-/* Hears of each measurement before it begins. */
-typedef void gr_tune_fn(void *user, const char *node);
+/* Hears of each measurement: before it begins (result NULL), and what came of it. */
+typedef void gr_tune_fn(void *user, const char *node, const char *result);
 
 struct gr_context_options {
     int threads; /* 0: the cores that affinity and the cgroup allow */

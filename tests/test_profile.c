@@ -156,8 +156,8 @@ static void bytes_are_those_of_inputs_and_outputs(void **state)
     json_t *json = bench_json(gr_tool_model(), "train", "4", "bench.json");
     /* image [4, 3, 8, 8], weights [8, 3, 3, 3] and bias, result [4, 8, 6, 6] */
     const double conv = 4 * (4 * 3 * 64 + 8 * 27 + 8 + 4 * 8 * 36);
-    /* weights [4, 288], momentum and gradient read, the first two written; the rate */
-    const double update = 4 * (5 * 4 * 288 + 1);
+    /* weights [4, 288] and momentum read and written; dy [4, 4], src [4, 288], the rate, db [4] */
+    const double update = 4 * (4 * 4 * 288 + 4 * 4 + 4 * 288 + 1 + 4);
     assert_true(fabs(gr_tool_number(node_of(json, "conv1"), "bytes") - conv) < 0.5);
     assert_true(fabs(gr_tool_number(node_of(json, "fc.weight:sgd"), "bytes") - update) < 0.5);
     json_decref(json);

@@ -40,12 +40,17 @@ static enum gr_tune tune_of(const struct gr_settings *settings)
     return settings->command->tunes ? GR_TUNE_MEASURE : GR_TUNE_KNOWN;
 }
 
-static void show_measuring(void *user, const char *node)
+static void show_measuring(void *user, const char *node, const char *result)
 {
     char line[160];
     (void)user;
-    snprintf(line, sizeof line, "choosing kernels, once for this machine: %s", node);
-    gr_status_show(line);
+    if (result) {
+        snprintf(line, sizeof line, "%s: %s", node, result);
+        gr_tool_log(NULL, GR_LOG_DEBUG, line);
+    } else if (gr_is_terminal(stderr)) {
+        snprintf(line, sizeof line, "choosing kernels, once for this machine: %s", node);
+        gr_status_show(line);
+    }
 }
 
 int gr_session_open(struct gr_session *session, const struct gr_settings *settings,
@@ -54,13 +59,12 @@ int gr_session_open(struct gr_session *session, const struct gr_settings *settin
     struct gr_error err = {0};
     char folder[4096];
     tuning_folder(folder, sizeof folder);
-    const struct gr_context_options context = {
-        .threads = (int)settings->threads,
-        .kernels = (enum gr_kernels)settings->kernels,
-        .tune = tune_of(settings),
-        .tuning = *folder ? folder : NULL,
-        .measuring = settings->quiet || !gr_is_terminal(stderr) ? NULL : show_measuring,
-        .log = gr_tool_log};
+    const struct gr_context_options context = {.threads = (int)settings->threads,
+                                               .kernels = (enum gr_kernels)settings->kernels,
+                                               .tune = tune_of(settings),
+                                               .tuning = *folder ? folder : NULL,
+                                               .measuring = settings->quiet ? NULL : show_measuring,
+                                               .log = gr_tool_log};
     const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
                                            .n_sets = settings->sets.count,
                                            .seed = (uint64_t)settings->seed,

@@ -3,11 +3,13 @@
  *
  * Three ways to place a buffer: on top of everything placed in its time (a skyline in a segment
  * tree, n log n; near perfect for the nested lifetimes of forward and backward), into the tightest
- * gap between the placed buffers alive at the same time (good, quadratic), and the same with the
- * room at the top filled from the lower bound down (right for chains, whose neighbours then lie at
- * either end). Each is tried with several orders, since none is best for all graphs: by size, by
- * lifetime, by both, by first use. Where all leave something to wish, the block that ends up
- * highest goes to the front of the order, some more times.
+ * gap between the placed buffers alive at the same time (good, quadratic, so for small graphs
+ * only), and a mixture for graphs of any size: long lives on the skyline and short ones into gaps
+ * above it, where a short life meets only short lives that begin near it (n log n again). Gaps are
+ * filled from below, or with the room at the top from the lower bound down (right for chains, whose
+ * neighbours then lie at either end). Each is tried with several orders, since none is best for all
+ * graphs: by size, by lifetime, by both, by first use. Where all leave something to wish, the block
+ * that ends up highest goes to the front of the order, some more times.
  */
 #include "graph/memory.h"
 
@@ -15,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_LIMIT = 4096, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
+enum { GAP_LIMIT = 4096, SHORT = 32, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
 
 /* A group of lifetimes that share one place. */
 struct block {
@@ -84,14 +86,15 @@ static int (*const orders[])(const void *, const void *) = {by_size, by_duration
 /* ---- placing ----------------------------------------------------------------------------- */
 
 /*
- * placed is sorted by offset. Puts the block into the tightest gap; else right under the ceiling,
- * if it fits there, or at the lowest free end. Ceiling 0: none.
+ * Where the block goes among others that are sorted by offset, from floor up: into the tightest
+ * gap; else right under the ceiling, if it fits there, or at the lowest free end. Ceiling 0: none.
  */
-static void place_in_gap(struct block **placed, size_t count, struct block *block, size_t ceiling)
+static size_t find_gap(struct block *const *others, size_t count, const struct block *block,
+                       size_t floor, size_t ceiling)
 {
-    size_t cursor = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
+    size_t cursor = floor, best = SIZE_MAX, best_gap = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
-        const struct block *other = placed[i];
+        const struct block *other = others[i];
         if (other->last < block->first || other->first > block->last)
             continue;
         if (other->offset > cursor) {
@@ -104,13 +107,16 @@ static void place_in_gap(struct block **placed, size_t count, struct block *bloc
         if (other->offset + other->bytes > cursor)
             cursor = other->offset + other->bytes;
     }
-    if (best == SIZE_MAX)
-        best = cursor + block->bytes <= ceiling ? ceiling - block->bytes : cursor;
-    block->offset = best;
-    size_t at = count;
-    for (; at > 0 && placed[at - 1]->offset > block->offset; at--)
-        placed[at] = placed[at - 1];
-    placed[at] = block;
+    if (best != SIZE_MAX)
+        return best;
+    return cursor + block->bytes <= ceiling ? ceiling - block->bytes : cursor;
+}
+
+static void insert(struct block **sorted, size_t count, struct block *block)
+{
+    for (; count > 0 && sorted[count - 1]->offset > block->offset; count--)
+        sorted[count] = sorted[count - 1];
+    sorted[count] = block;
 }
 
 /* A segment tree over steps: assign a height to a range, ask for the greatest in a range. */
@@ -149,22 +155,31 @@ static void raise_to(struct skyline *s, int node, int low, int high, int first, 
     raise_to(s, 2 * node + 1, middle + 1, high, first, last, to);
 }
 
-static bool place_on_skyline(struct block **order, size_t count, int steps)
+static bool skyline_init(struct skyline *s, int steps)
 {
-    struct skyline s = {.width = 1};
-    while (s.width < steps)
-        s.width *= 2;
-    s.top = calloc(2 * (size_t)s.width, sizeof *s.top);
-    s.lazy = calloc(2 * (size_t)s.width, sizeof *s.lazy);
-    const bool ok = s.top && s.lazy;
-    for (size_t i = 0; ok && i < count; i++) {
-        struct block *block = order[i];
-        block->offset = highest(&s, 1, 0, s.width - 1, block->first, block->last);
-        raise_to(&s, 1, 0, s.width - 1, block->first, block->last, block->offset + block->bytes);
-    }
-    free(s.top);
-    free(s.lazy);
-    return ok;
+    s->width = 1;
+    while (s->width < steps)
+        s->width *= 2;
+    s->top = calloc(2 * (size_t)s->width, sizeof *s->top);
+    s->lazy = calloc(2 * (size_t)s->width, sizeof *s->lazy);
+    return s->top && s->lazy;
+}
+
+static void skyline_clear(struct skyline *s)
+{
+    memset(s->top, 0, 2 * (size_t)s->width * sizeof *s->top);
+    memset(s->lazy, 0, 2 * (size_t)s->width * sizeof *s->lazy);
+}
+
+static size_t height_over(const struct skyline *s, const struct block *block)
+{
+    return highest(s, 1, 0, s->width - 1, block->first, block->last);
+}
+
+static void place_on_top(struct skyline *s, struct block *block)
+{
+    block->offset = height_over(s, block);
+    raise_to(s, 1, 0, s->width - 1, block->first, block->last, block->offset + block->bytes);
 }
 
 static size_t arena_of(const struct block *blocks, size_t count)
@@ -250,7 +265,10 @@ out:
 struct plan {
     struct block *blocks, **order, **placed; /* [count] */
     size_t *best;                            /* [count] offsets */
+    int *head, *next; /* [steps], [count] the short blocks placed, by first step; -1: none */
+    struct skyline skyline;
     size_t count, arena, bound;
+    int steps;
 };
 
 static void keep_smaller(struct plan *p)
@@ -270,10 +288,52 @@ static void sort_blocks(struct plan *p, size_t order)
     qsort(p->order, p->count, sizeof *p->order, orders[order]);
 }
 
+static void place_all_on_top(struct plan *p)
+{
+    skyline_clear(&p->skyline);
+    for (size_t i = 0; i < p->count; i++)
+        place_on_top(&p->skyline, p->order[i]);
+    keep_smaller(p);
+}
+
+static bool is_short(const struct block *block)
+{
+    return duration(block) <= SHORT;
+}
+
+/* Above the skyline of the long blocks, among the short ones placed before. */
+static void place_short(struct plan *p, struct block *block, size_t ceiling)
+{
+    const int id = (int)(block - p->blocks);
+    size_t near = 0;
+    for (int t = block->first < SHORT ? 0 : block->first - SHORT + 1; t <= block->last; t++)
+        for (int b = p->head[t]; b >= 0; b = p->next[b])
+            if (p->blocks[b].last >= block->first)
+                insert(p->placed, near++, &p->blocks[b]);
+    block->offset = find_gap(p->placed, near, block, height_over(&p->skyline, block), ceiling);
+    p->next[id] = p->head[block->first];
+    p->head[block->first] = id;
+}
+
+static void place_long_then_short(struct plan *p, size_t ceiling)
+{
+    skyline_clear(&p->skyline);
+    memset(p->head, -1, (size_t)p->steps * sizeof *p->head);
+    for (size_t i = 0; i < p->count; i++)
+        if (!is_short(p->order[i]))
+            place_on_top(&p->skyline, p->order[i]);
+    for (size_t i = 0; i < p->count; i++)
+        if (is_short(p->order[i]))
+            place_short(p, p->order[i], ceiling);
+    keep_smaller(p);
+}
+
 static void place_all_in_gaps(struct plan *p, size_t ceiling)
 {
-    for (size_t i = 0; i < p->count; i++)
-        place_in_gap(p->placed, i, p->order[i], ceiling);
+    for (size_t i = 0; i < p->count; i++) {
+        p->order[i]->offset = find_gap(p->placed, i, p->order[i], 0, ceiling);
+        insert(p->placed, i, p->order[i]);
+    }
     keep_smaller(p);
 }
 
@@ -298,17 +358,19 @@ static void promote(struct plan *p, size_t ceiling, size_t tries)
     }
 }
 
-static bool place(struct plan *p, int steps)
+static void place(struct plan *p)
 {
     const size_t n_orders = sizeof orders / sizeof *orders;
     for (size_t k = 0; k < n_orders && p->arena > p->bound; k++) {
         sort_blocks(p, k);
-        if (!place_on_skyline(p->order, p->count, steps))
-            return false;
-        keep_smaller(p);
+        place_all_on_top(p);
+    }
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k / 2);
+        place_long_then_short(p, k % 2 ? p->bound : 0);
     }
     if (p->count > GAP_LIMIT)
-        return true;
+        return;
     for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
         sort_blocks(p, k / 2);
         place_all_in_gaps(p, k % 2 ? p->bound : 0);
@@ -320,7 +382,6 @@ static bool place(struct plan *p, int steps)
         place_all_in_gaps(p, ceiling);
         promote(p, ceiling, tries < MOST_PROMOTIONS ? tries : MOST_PROMOTIONS);
     }
-    return true;
 }
 
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
@@ -335,10 +396,14 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
                      .order = calloc(count + 1, sizeof(struct block *)),
                      .placed = calloc(count + 1, sizeof(struct block *)),
                      .best = calloc(count + 1, sizeof *p.best),
-                     .arena = SIZE_MAX};
+                     .head = calloc((size_t)steps, sizeof *p.head),
+                     .next = calloc(count + 1, sizeof *p.next),
+                     .arena = SIZE_MAX,
+                     .steps = steps};
     size_t *group = calloc(count + 1, sizeof *group);
     size_t *alive = calloc((size_t)steps + 1, sizeof *alive);
-    if (!p.blocks || !p.order || !p.placed || !p.best || !group || !alive) {
+    if (!p.blocks || !p.order || !p.placed || !p.best || !p.head || !p.next || !group || !alive ||
+        !skyline_init(&p.skyline, steps)) {
         gr_fail_memory(err, "planning memory");
         goto out;
     }
@@ -347,10 +412,7 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
         goto out;
     }
     p.bound = plan->lower_bound = most_alive(p.blocks, p.count, alive, steps);
-    if (!place(&p, steps)) {
-        gr_fail_memory(err, "planning memory");
-        goto out;
-    }
+    place(&p);
     plan->arena = p.count ? p.arena : 0;
     for (size_t i = 0; i < count; i++)
         offsets[i] = p.best[group[i]];
@@ -360,6 +422,10 @@ out:
     free(p.order);
     free(p.placed);
     free(p.best);
+    free(p.head);
+    free(p.next);
+    free(p.skyline.top);
+    free(p.skyline.lazy);
     free(group);
     free(alive);
     return ok;

@@ -49,10 +49,10 @@ void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report,
     tuning->user = user;
 }
 
-void gr_tuning_report(const struct gr_tuning *tuning, const char *what)
+void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const char *result)
 {
     if (tuning->report)
-        tuning->report(tuning->user, what);
+        tuning->report(tuning->user, what, result);
 }
 
 const char *gr_tuning_find(struct gr_tuning *tuning, const char *key)
