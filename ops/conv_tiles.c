@@ -120,8 +120,8 @@ static bool convolve_run(const struct gr_kernel *kernel, const struct gr_node *n
 
 /* The parts of the scratch: transformed sources and gradients of a part of the batch, and sums. */
 struct sums {
-    float *source, *gradient, *sum; /* each [G, positions, blocks, ...] */
-    float *bias;                    /* [G, out, 16] */
+    float *source, *sum; /* [G, positions, blocks, ...] */
+    float *gradient;     /* [G, positions + 1, ...] */
 };
 
 static struct sums sums_of(const struct tiles_state *s, float *scratch)
@@ -129,7 +129,7 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
     const int64_t each = s->grid.groups * s->positions;
     struct sums sums = {.source = scratch};
     sums.gradient = sums.source + each * s->source;
-    sums.sum = sums.gradient + each * s->result;
+    sums.sum = sums.gradient + (each + s->grid.groups) * s->result;
     return sums;
 }
 
@@ -145,14 +145,14 @@ static void transform_part(const struct tiles_state *s, const struct sums *to, c
             const int64_t few = count - t < FEW ? count - t : FEW, at = g * s->positions;
             const struct gr_tile_buffer source = {to->source + at * s->source + t * LANES,
                                                   s->source, stride};
-            const struct gr_tile_buffer gradient = {to->gradient + at * s->result + t * LANES,
+            const struct gr_tile_buffer gradient = {to->gradient + (at + g) * s->result + t * LANES,
                                                     s->result, stride};
             gr_tiles_avx512_source(&s->grid, src, g, first + t, few, &source);
             gr_tiles_avx512_gradient(&s->grid, dy, g, first + t, few, &gradient);
         }
 }
 
-/* db += the tiles' sums, which are what is at position size + 1. */
+/* db += the tiles' sums, which lie behind the last position. */
 static void add_bias(const struct tiles_state *s, const float *gradient, int64_t count, bool fresh,
                      float *db)
 {
@@ -175,7 +175,7 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
     for (int64_t g = 0; g < grid->groups; g++)
         for (int64_t p = 0; p < s->positions; p++) {
             const int64_t at = g * s->positions + p;
-            const float *gradient = of->gradient + at * s->result;
+            const float *gradient = of->gradient + (at + g) * s->result;
             const struct gr_tile_product product = {.a = of->source + at * s->source,
                                                     .b = gradient,
                                                     .c = of->sum + at * s->filter,
@@ -186,8 +186,9 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
                                                     .out = grid->out,
                                                     .tiles = count};
             gr_tiles_avx512_correlate(&product, fresh);
-            if (db && p == grid->size + 1)
-                add_bias(s, gradient, count, fresh, db + g * grid->out * LANES);
+            if (db && p == 0)
+                add_bias(s, gradient + s->positions * s->result, count, fresh,
+                         db + g * grid->out * LANES);
         }
 }
 
@@ -235,12 +236,14 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
 
 enum pass { FORWARD, DATA, WEIGHTS };
 
-/* The points of a tile's size, infinity aside. */
-static const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+/* The points of conv_tiles_avx512.c, infinity aside. */
+static const double points_6[] = {0, 0.75, -0.75, 1.5, -1.5},
+                    points_8[] = {0, 1, -1, 2, -2, 0.5, -0.5};
 
 /* G: powers of each point over the product of its distances to the others. */
 static void set_filter(struct gr_tile_grid *grid, int64_t taps)
 {
+    const double *points = grid->size == 6 ? points_6 : points_8;
     for (int64_t i = 0; i < grid->size - 1; i++) {
         double value = 1;
         for (int64_t j = 0; j < grid->size - 1; j++)
@@ -323,7 +326,8 @@ static size_t divide(struct tiles_state *s, enum pass pass)
         s->part = s->part < 1 ? 1 : s->part > s->images ? s->images : s->part;
         s->source = spread(s->part * of_image * grid->in * LANES);
         s->result = spread(s->part * of_image * grid->out * LANES);
-        return (size_t)(grid->groups * s->positions * (s->source + s->result + s->filter)) *
+        return (size_t)(grid->groups *
+                        (s->positions * (s->source + s->result + s->filter) + s->result)) *
                sizeof(float);
     }
     s->block = BLOCK;
