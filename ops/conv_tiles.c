@@ -14,7 +14,6 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "conv.h"
 #include "conv_tiles_avx512.h"
@@ -22,14 +21,19 @@
 
 enum { LANES = GR_TILE_LANES };
 
-/* Tiles a thread works on at a time; blocks of results at a time; floats of a part of a batch. */
-enum { BLOCK = 48, RESULTS = 4, PART = 3 << 20 };
+/*
+ * Tiles that a thread takes at a time, a multiple of GR_TILE_ROWS; blocks of results at a time;
+ * floats, and at least so many tiles, of a part of the batch.
+ */
+enum { BLOCK = 48, RESULTS = 4, PART = 3 << 20, LEAST_PART = 128 };
+
+_Static_assert(BLOCK % GR_TILE_ROWS == 0, "products read whole rows of tiles");
 
 struct tiles_state {
     struct gr_tile_grid grid;
     int64_t images, taps, positions;
     int64_t source, result, filter; /* floats from a position to the next of each buffer */
-    int64_t block, part;            /* tiles of a block; images of a part */
+    int64_t block, part;            /* tiles of a block, of a part */
     int64_t blocks;                 /* of tiles */
     bool turned, relu;
     int threads;
@@ -137,7 +141,7 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
 static void transform_part(const struct tiles_state *s, const struct sums *to, const float *dy,
                            const float *src, int64_t first, int64_t count)
 {
-    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    const int64_t stride = s->part * LANES;
     enum { FEW = 16 };
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < s->grid.groups; g++)
@@ -156,7 +160,7 @@ static void transform_part(const struct tiles_state *s, const struct sums *to, c
 static void add_bias(const struct tiles_state *s, const float *gradient, int64_t count, bool fresh,
                      float *db)
 {
-    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    const int64_t stride = s->part * LANES;
     for (int64_t o = 0; o < s->grid.out; o++)
         for (int64_t c = 0; c < LANES; c++) {
             double sum = fresh ? 0 : (double)db[o * LANES + c];
@@ -170,7 +174,7 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
                           bool fresh, float *db)
 {
     const struct gr_tile_grid *grid = &s->grid;
-    const int64_t stride = s->part * grid->rows * grid->cols * LANES;
+    const int64_t stride = s->part * LANES;
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < grid->groups; g++)
         for (int64_t p = 0; p < s->positions; p++) {
@@ -217,15 +221,14 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
     (void)run, (void)err;
     const struct tiles_state *s = kernel->state;
     const struct sums sums = sums_of(s, buffers->scratch);
-    const int64_t of_image = s->grid.rows * s->grid.cols;
+    const int64_t tiles = s->images * s->grid.rows * s->grid.cols;
     float *db = node->n_outputs > 1 ? buffers->dst[1] : NULL;
 #pragma omp parallel
     {
-        for (int64_t n = 0; n < s->images; n += s->part) {
-            const int64_t images = s->images - n < s->part ? s->images - n : s->part;
-            transform_part(s, &sums, buffers->src[0], buffers->src[1], n * of_image,
-                           images * of_image);
-            multiply_part(s, &sums, images * of_image, n == 0, db);
+        for (int64_t first = 0; first < tiles; first += s->part) {
+            const int64_t count = tiles - first < s->part ? tiles - first : s->part;
+            transform_part(s, &sums, buffers->src[0], buffers->src[1], first, count);
+            multiply_part(s, &sums, count, first == 0, db);
         }
         transform_sums(s, sums.sum, buffers->dst[0]);
     }
@@ -318,14 +321,14 @@ static bool settle(struct gr_planning *planning, enum pass pass, struct gr_error
 static size_t divide(struct tiles_state *s, enum pass pass)
 {
     const struct gr_tile_grid *grid = &s->grid;
-    const int64_t of_image = grid->rows * grid->cols, tiles = s->images * of_image;
+    const int64_t tiles = s->images * grid->rows * grid->cols;
     s->filter = spread(grid->in * LANES * grid->out * LANES);
     if (pass == WEIGHTS) {
-        const int64_t floats = of_image * grid->groups * (grid->in + grid->out) * LANES;
-        s->part = PART / (floats * s->positions);
-        s->part = s->part < 1 ? 1 : s->part > s->images ? s->images : s->part;
-        s->source = spread(s->part * of_image * grid->in * LANES);
-        s->result = spread(s->part * of_image * grid->out * LANES);
+        const int64_t floats = grid->groups * (grid->in + grid->out) * LANES * s->positions;
+        s->part = PART / floats > LEAST_PART ? PART / floats : LEAST_PART;
+        s->part = s->part < tiles ? s->part : tiles;
+        s->source = spread(s->part * grid->in * LANES);
+        s->result = spread(s->part * grid->out * LANES);
         return (size_t)(grid->groups *
                         (s->positions * (s->source + s->result + s->filter) + s->result)) *
                sizeof(float);
