@@ -123,14 +123,18 @@ static int64_t tile_rows(const struct gr_linear_sizes *s)
     return s->o % 64 == 0 && s->o > 64 ? 64 : s->o;
 }
 
-/* Do tiles like this one make up the whole weight when they lie one after the other? */
+/*
+ * Do tiles like this one make up the whole weight when they lie one after the other? Not if each
+ * has padding of its own.
+ */
 static bool composes(gr_md tile, gr_md whole)
 {
     struct gr_onednn_facts t, w;
     gr_onednn_facts(tile, &t);
     gr_onednn_facts(whole, &w);
     if (!t.blocked || !w.blocked || t.rank != 2 || w.rank != 2 || t.n_blocks != w.n_blocks ||
-        t.strides[0] != w.strides[0] || t.strides[1] != w.strides[1] || w.strides[0] < w.strides[1])
+        t.strides[0] != w.strides[0] || t.strides[1] != w.strides[1] ||
+        w.strides[0] < w.strides[1] || t.dims[0] != t.padded[0])
         return false;
     for (int b = 0; b < t.n_blocks; b++)
         if (t.blocks[b] != w.blocks[b] || t.indices[b] != w.indices[b])

@@ -16,7 +16,8 @@
 void gr_onednn_facts(gr_md md, struct gr_onednn_facts *f)
 {
     dnnl_format_kind_t kind = dnnl_format_kind_undef;
-    const dnnl_dims_t *dims = NULL, *strides = NULL, *blocks = NULL, *indices = NULL;
+    const dnnl_dims_t *dims = NULL, *padded = NULL, *strides = NULL, *blocks = NULL,
+                      *indices = NULL;
     int rank = 0, n_blocks = 0;
     *f = (struct gr_onednn_facts){0};
     dnnl_memory_desc_query(md, dnnl_query_format_kind, &kind);
@@ -28,11 +29,13 @@ void gr_onednn_facts(gr_md md, struct gr_onednn_facts *f)
     memcpy(f->dims, *dims, sizeof f->dims[0] * (size_t)rank);
     if (!f->blocked)
         return;
+    dnnl_memory_desc_query(md, dnnl_query_padded_dims, &padded);
     dnnl_memory_desc_query(md, dnnl_query_strides, &strides);
     dnnl_memory_desc_query(md, dnnl_query_inner_nblks_s32, &n_blocks);
     dnnl_memory_desc_query(md, dnnl_query_inner_blks, &blocks);
     dnnl_memory_desc_query(md, dnnl_query_inner_idxs, &indices);
     f->n_blocks = n_blocks;
+    memcpy(f->padded, *padded, sizeof f->dims[0] * (size_t)rank);
     memcpy(f->strides, *strides, sizeof f->dims[0] * (size_t)rank);
     memcpy(f->blocks, *blocks, sizeof f->dims[0] * (size_t)n_blocks);
     memcpy(f->indices, *indices, sizeof f->dims[0] * (size_t)n_blocks);
@@ -87,6 +90,7 @@ void gr_onednn_facts(gr_md md, struct gr_onednn_facts *f)
         return;
     const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
     f->n_blocks = b->inner_nblks;
+    memcpy(f->padded, md->padded_dims, sizeof f->dims[0] * rank);
     memcpy(f->strides, b->strides, sizeof f->dims[0] * rank);
     memcpy(f->blocks, b->inner_blks, sizeof f->dims[0] * (size_t)b->inner_nblks);
     memcpy(f->indices, b->inner_idxs, sizeof f->dims[0] * (size_t)b->inner_nblks);

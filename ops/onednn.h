@@ -29,6 +29,7 @@ struct gr_backend {
     dnnl_primitive_attr_t attr; /* scratchpad by the user */
     struct gr_onednn_layout **layouts;
     size_t n_layouts, layouts_capacity;
+    enum { GR_PADDING_UNTRIED, GR_PADDING_RIGHT, GR_PADDING_WRONG } padding; /* of reorders */
 };
 
 /* A memory descriptor in the making. Zero-initialised is empty; released by gr_desc_release. */
@@ -44,7 +45,7 @@ struct gr_onednn_facts {
     int rank, n_blocks;
     dnnl_data_type_t type;
     bool blocked; /* false: an opaque layout */
-    int64_t dims[DNNL_MAX_NDIMS], strides[DNNL_MAX_NDIMS];
+    int64_t dims[DNNL_MAX_NDIMS], padded[DNNL_MAX_NDIMS], strides[DNNL_MAX_NDIMS];
     int64_t blocks[GR_ONEDNN_BLOCKS], indices[GR_ONEDNN_BLOCKS];
 };
 

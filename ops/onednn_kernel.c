@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "ops.h"
+#include "reorder_loops.h"
 
 /* ---- layouts ----------------------------------------------------------------------------- */
 
@@ -184,6 +185,7 @@ enum { MAX_ARGS = 10 };
 
 struct gr_onednn_call {
     dnnl_primitive_t primitive;
+    struct gr_reorder_loops *loops; /* in its stead; arguments are then src and dst */
     dnnl_stream_t stream;
     int n_args; /* the scratchpad included, last */
     dnnl_exec_arg_t args[MAX_ARGS];
@@ -218,8 +220,10 @@ void gr_onednn_call_free(struct gr_onednn_call *call)
 {
     for (int i = 0; call && i < call->n_args; i++)
         dnnl_memory_destroy(call->args[i].memory);
-    if (call && call->primitive)
+    if (call) {
         dnnl_primitive_destroy(call->primitive);
+        gr_reorder_loops_free(call->loops);
+    }
     free(call);
 }
 
@@ -234,6 +238,14 @@ struct gr_onednn_call *gr_onednn_call_new(struct gr_backend *backend,
         ok = add_arg(call, backend->engine,
                      dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].arg),
                      args[i].arg, args[i].place);
+    if (ok && gr_reorder_loops_needed(backend, pd)) {
+        snprintf(call->impl, sizeof call->impl, "loops");
+        call->loops = gr_reorder_loops_new(pd, err);
+        if (call->loops)
+            return call;
+        gr_onednn_call_free(call);
+        return NULL;
+    }
     gr_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
     const size_t bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
     if (ok && bytes)
@@ -276,13 +288,28 @@ bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *b
     return true;
 }
 
+static dnnl_status_t run_loops(const struct gr_onednn_call *call)
+{
+    void *src = NULL, *dst = NULL;
+    dnnl_status_t status = dnnl_memory_get_data_handle(call->args[0].memory, &src);
+    if (status == dnnl_success)
+        status = dnnl_memory_get_data_handle(call->args[1].memory, &dst);
+    if (status == dnnl_success)
+        gr_reorder_loops_run(call->loops, src, dst);
+    return status;
+}
+
+static dnnl_status_t run_primitive(const struct gr_onednn_call *call)
+{
+    const dnnl_status_t status =
+        dnnl_primitive_execute(call->primitive, call->stream, call->n_args, call->args);
+    return status == dnnl_success ? dnnl_stream_wait(call->stream) : status;
+}
+
 bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node *node,
                         struct gr_error *err)
 {
-    dnnl_status_t status =
-        dnnl_primitive_execute(call->primitive, call->stream, call->n_args, call->args);
-    if (status == dnnl_success)
-        status = dnnl_stream_wait(call->stream);
+    const dnnl_status_t status = call->loops ? run_loops(call) : run_primitive(call);
     if (status == dnnl_success)
         return true;
     return gr_fail(err, GR_ERR_RUNTIME, "%s (%s): oneDNN failed with status %d", node->name,

@@ -26,7 +26,7 @@ enum { FRAMES = 12, CALLERS = 8 };
 static atomic_int watching, n_counted;
 static void *callers[CALLERS]; /* the first that were counted */
 
-#ifdef __has_feature
+#ifdef __clang__
 #if __has_feature(address_sanitizer)
 #define CANNOT_WATCH /* clang's sanitizer is linked into this binary: what is ours cannot be told  \
                       */
@@ -61,7 +61,7 @@ static void count(void *caller)
 
 #endif
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) && !defined(CANNOT_WATCH)
 
 typedef void malloc_hook(const volatile void *memory, size_t bytes);
 typedef void free_hook(const volatile void *memory);

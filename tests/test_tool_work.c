@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
@@ -239,17 +240,20 @@ static char *read_terminal(int terminal)
     return text;
 }
 
-/* A terminal of that many columns; *name is what the tool opens. */
+/* A terminal of that many columns; *name is what the tool opens. Skips the test if there is none.
+ */
 static int open_terminal(unsigned short columns, const char **name)
 {
     const struct winsize size = {.ws_row = 24, .ws_col = columns};
     const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    assert_true(terminal >= 0);
-    assert_int_equal(grantpt(terminal), 0);
-    assert_int_equal(unlockpt(terminal), 0);
+    if (terminal < 0 || grantpt(terminal) || unlockpt(terminal) || !(*name = ptsname(terminal)) ||
+        access(*name, R_OK | W_OK)) {
+        print_message("no terminal can be had here (%s): is /dev/pts mounted?\n", strerror(errno));
+        if (terminal >= 0)
+            close(terminal);
+        skip();
+    }
     assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
-    *name = ptsname(terminal);
-    assert_non_null(*name);
     return terminal;
 }
 

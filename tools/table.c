@@ -111,7 +111,7 @@ static void print_rule(const struct gr_table *table, const int *widths, FILE *fi
 int gr_table_print(const struct gr_table *table, FILE *file)
 {
     const char *titles[MOST_COLUMNS];
-    int widths[MOST_COLUMNS];
+    int widths[MOST_COLUMNS] = {0};
     bool titled = false;
     if (table->failed)
         return gr_tool_no_memory();
