@@ -180,14 +180,12 @@ void gr_onednn_layouts_release(struct gr_backend *backend)
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
-enum { MAX_ARGS = 10 };
-
 struct gr_onednn_call {
     dnnl_primitive_t primitive;
     dnnl_stream_t stream;
     int n_args; /* the scratchpad included, last */
-    dnnl_exec_arg_t args[MAX_ARGS];
-    int places[MAX_ARGS];
+    dnnl_exec_arg_t args[GR_ONEDNN_ARGS];
+    int places[GR_ONEDNN_ARGS];
     size_t scratch_bytes;
     char impl[64];
 };
