@@ -148,10 +148,8 @@ static const struct gr_layout *laid(const struct gr_layout *layout)
     return layout ? layout : &gr_layout_plain;
 }
 
-static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
+static bool onednn_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
-        return gr_loops_plan_elementwise(planning, 1, activation_run, err);
     const struct activation *row = row_of(planning->node);
     const struct gr_value *value = planning->node->inputs[0];
     struct gr_desc md = {0};
@@ -165,6 +163,26 @@ static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
     static const struct gr_onednn_arg args[] = {{DNNL_ARG_SRC, 0}, {DNNL_ARG_DST, GR_DST(0)}};
     planning->kernel->in_place = 1;
     return ok && gr_onednn_kernel(planning, pd, args, 2, err);
+}
+
+static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    return planning->backend->kernels == GR_KERNELS_OPENBLAS
+               ? gr_loops_plan_elementwise(planning, 1, activation_run, err)
+               : onednn_plan(planning, err);
+}
+
+/* The layout in which a primitive alone is fastest. */
+static bool lay_input(struct gr_planning *planning, int input, struct gr_error *err)
+{
+    planning->src[input] = gr_onednn_blocked(planning->backend, planning->node->inputs[input],
+                                             gr_planning_dtype(planning), err);
+    return planning->src[input] != NULL;
+}
+
+static bool activation_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    return lay_input(planning, 0, err) && onednn_plan(planning, err);
 }
 
 /* ---- backward ---------------------------------------------------------------------------- */
@@ -185,10 +203,8 @@ static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *n
     return true;
 }
 
-static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
+static bool onednn_backward_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
-        return gr_loops_plan_elementwise(planning, 2, backward_run, err);
     const struct gr_node *forward = planning->node->forward;
     const struct activation *row = row_of(forward);
     const struct gr_value *value = planning->node->inputs[1];
@@ -215,10 +231,23 @@ static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
     return ok && gr_onednn_kernel(planning, pd, args, 3, err);
 }
 
+static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
+{
+    return planning->backend->kernels == GR_KERNELS_OPENBLAS
+               ? gr_loops_plan_elementwise(planning, 2, backward_run, err)
+               : onednn_backward_plan(planning, err);
+}
+
+static bool backward_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    return lay_input(planning, 1, err) && onednn_backward_plan(planning, err);
+}
+
 const struct gr_op gr_op_activation_backward = {
     .kind = {.name = "activation_backward", .doc = "the gradient of an activation"},
     .flags = GR_OP_INTERNAL,
     .plan = backward_plan,
+    .primitive = backward_primitive,
 };
 
 /* ---- fusing ------------------------------------------------------------------------------ */
@@ -260,7 +289,8 @@ static const struct gr_attr elu_attrs[] = {
     {                                                                                              \
         .kind = {NAME, DOC, ATTRS, sizeof(struct activation_attrs)}, .category = "activation",     \
         .min_inputs = 1, .max_inputs = 1, .input_doc = "src, any shape",                           \
-        .infer = activation_infer, .grad = activation_grad, .plan = activation_plan                \
+        .infer = activation_infer, .grad = activation_grad, .plan = activation_plan,               \
+        .primitive = activation_primitive                                                          \
     }
 
 const struct gr_op gr_op_relu = ACTIVATION("relu", "max(0, x)", NULL);

@@ -7,6 +7,7 @@
 
 #include "broadcast.h"
 #include "loops.h"
+#include "onednn.h"
 
 enum { BLOCK = 1024 }; /* floats summed at a time, so that they stay in the first-level cache */
 
@@ -48,6 +49,29 @@ static bool add_plan(struct gr_planning *planning, struct gr_error *err)
     if (gr_shape_equal(&node->inputs[0]->shape, &node->inputs[1]->shape))
         return gr_loops_plan_elementwise(planning, node->n_inputs, add_run, err);
     return gr_broadcast_plan(planning, GR_BROADCAST_ADD, err);
+}
+
+static bool add_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    gr_md mds[GR_ONEDNN_ARGS];
+    float ones[GR_ONEDNN_ARGS];
+    dnnl_primitive_desc_t pd = NULL;
+    struct gr_desc desc = {0};
+    if (node->n_inputs == 2)
+        return gr_broadcast_primitive(planning, GR_BROADCAST_ADD, err);
+    if (node->n_inputs > GR_ONEDNN_ARGS)
+        return true;
+    if (!gr_desc_blocked(&desc, node->outputs[0], gr_planning_dtype(planning), err))
+        return false;
+    for (int i = 0; i < node->n_inputs; i++) {
+        mds[i] = gr_desc_get(&desc);
+        ones[i] = 1;
+    }
+    const dnnl_status_t status = gr_onednn_sum(&pd, planning->backend->engine, gr_desc_get(&desc),
+                                               node->n_inputs, ones, mds, planning->backend->attr);
+    gr_desc_release(&desc);
+    return gr_onednn_alone(planning, status, pd, err);
 }
 
 static bool add_infer(struct gr_node *node, struct gr_error *err)
@@ -93,6 +117,7 @@ const struct gr_op gr_op_add = {
     .infer = add_infer,
     .grad = add_grad,
     .plan = add_plan,
+    .primitive = add_primitive,
 };
 
 const struct gr_op gr_op_sum = {
@@ -102,4 +127,5 @@ const struct gr_op gr_op_sum = {
     .min_inputs = 2,
     .max_inputs = -1,
     .plan = add_plan,
+    .primitive = add_primitive,
 };

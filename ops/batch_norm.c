@@ -11,6 +11,7 @@
 
 #include "batch_norm_loops.h"
 #include "loops.h"
+#include "onednn.h"
 
 struct batch_norm_attrs {
     double eps, momentum;
@@ -195,6 +196,36 @@ static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
     return true;
 }
 
+/* ---- the plain primitive ----------------------------------------------------------------- */
+
+static bool primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_backend *backend = planning->backend;
+    const float eps = (float)((const struct batch_norm_attrs *)node->attrs)->eps;
+    const unsigned flags =
+        (is_affine(node) ? (unsigned)dnnl_use_scale | (unsigned)dnnl_use_shift : 0) |
+        (node->graph->training ? 0 : (unsigned)dnnl_use_global_stats);
+    dnnl_primitive_desc_t forward = NULL, pd = NULL;
+    struct gr_desc desc = {0};
+    if (!gr_desc_blocked(&desc, node->inputs[0], gr_planning_dtype(planning), err))
+        return false;
+    gr_md md = gr_desc_get(&desc);
+    dnnl_status_t status =
+        gr_onednn_norm(node->forward ? &forward : &pd, backend->engine,
+                       node->graph->training ? dnnl_forward_training : dnnl_forward_inference, md,
+                       md, eps, flags, backend->attr);
+    if (node->forward && status == dnnl_success)
+        status = gr_onednn_norm_backward(&pd, backend->engine,
+                                         node->n_outputs > 1 ? dnnl_backward : dnnl_backward_data,
+                                         md, md, md, eps, flags, forward, backend->attr);
+    gr_desc_release(&desc);
+    const bool ok = gr_onednn_alone(planning, status, pd, err);
+    if (forward)
+        dnnl_primitive_desc_destroy(forward);
+    return ok;
+}
+
 static const struct gr_op batch_norm_backward = {
     .kind = {.name = "batch_norm_backward",
              .doc = "the gradient of batch_norm",
@@ -204,6 +235,7 @@ static const struct gr_op batch_norm_backward = {
     .min_inputs = 4,
     .max_inputs = 5,
     .plan = backward_plan,
+    .primitive = primitive,
 };
 
 /* ---- running statistics ------------------------------------------------------------------ */
@@ -371,4 +403,5 @@ const struct gr_op gr_op_batch_norm = {
     .infer = batch_norm_infer,
     .grad = batch_norm_grad,
     .plan = forward_plan,
+    .primitive = primitive,
 };

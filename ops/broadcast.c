@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "loops.h"
+#include "onednn.h"
 #include "ops.h"
 
 /* Where the second operand's elements go, with neighbouring dimensions merged as far as they can.
@@ -120,6 +121,33 @@ bool gr_broadcast_plan(struct gr_planning *planning, enum gr_broadcast_kind kind
         return gr_node_fail(node, err, "the second input does not fit the first");
     broadcast->kind = kind;
     return true;
+}
+
+bool gr_broadcast_primitive(struct gr_planning *planning, enum gr_broadcast_kind kind,
+                            struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_backend *backend = planning->backend;
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    /* The second operand in as many dimensions as the first. */
+    struct gr_value second = *node->inputs[1];
+    const int more = node->inputs[0]->shape.rank - second.shape.rank;
+    for (int i = node->inputs[0]->shape.rank; i-- > 0;)
+        second.shape.dim[i] = i < more ? 1 : node->inputs[1]->shape.dim[i - more];
+    second.shape.rank += more;
+    dnnl_primitive_desc_t pd = NULL;
+    struct gr_desc a = {0}, b = {0};
+    bool ok =
+        gr_desc_blocked(&a, node->inputs[0], type, err) && gr_desc_blocked(&b, &second, type, err);
+    if (ok) {
+        const dnnl_status_t status = gr_onednn_binary(
+            &pd, backend->engine, kind == GR_BROADCAST_ADD ? dnnl_binary_add : dnnl_binary_mul,
+            gr_desc_get(&a), gr_desc_get(&b), gr_desc_get(&a), backend->attr);
+        ok = gr_onednn_alone(planning, status, pd, err);
+    }
+    gr_desc_release(&a);
+    gr_desc_release(&b);
+    return ok;
 }
 
 /* ---- reduce_like ------------------------------------------------------------------------- */

@@ -19,6 +19,10 @@ enum gr_broadcast_kind { GR_BROADCAST_ADD, GR_BROADCAST_MUL };
 bool gr_broadcast_plan(struct gr_planning *planning, enum gr_broadcast_kind kind,
                        struct gr_error *err);
 
+/* As gr_op.primitive of adding or multiplying two inputs, of one shape or broadcast. */
+bool gr_broadcast_primitive(struct gr_planning *planning, enum gr_broadcast_kind kind,
+                            struct gr_error *err);
+
 /*
  * gr_op_reduce_like (ops.h): the sum of input 0 over the dimensions that its output repeats; with
  * two inputs (equal shapes), of their product. Accumulates in double precision, in an order that

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "loops.h"
+#include "onednn.h"
 
 struct concat_attrs {
     int64_t axis;
@@ -98,6 +99,47 @@ static bool concat_plan(struct gr_planning *planning, struct gr_error *err)
     return true;
 }
 
+/* Inputs blocked by channels, or plain. */
+static dnnl_status_t concat_pd(const struct gr_planning *planning, bool blocked,
+                               dnnl_primitive_desc_t *pd)
+{
+    const struct gr_node *node = planning->node;
+    const int64_t axis = ((const struct concat_attrs *)node->attrs)->axis;
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    struct gr_desc descs[GR_ONEDNN_ARGS] = {0}; /* of the inputs, and last of the output */
+    gr_md mds[GR_ONEDNN_ARGS];
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; status == dnnl_success && i <= node->n_inputs; i++) {
+        const struct gr_value *value = i < node->n_inputs ? node->inputs[i] : node->outputs[0];
+        if (blocked ? !gr_desc_blocked(&descs[i], value, type, NULL)
+                    : !gr_desc_init(&descs[i], value->shape.rank, value->shape.dim, type,
+                                    GR_FORMAT_PLAIN, NULL))
+            status = dnnl_out_of_memory;
+        mds[i] = gr_desc_get(&descs[i]);
+    }
+    if (status == dnnl_success)
+        status = gr_onednn_concat(pd, planning->backend->engine, mds[node->n_inputs],
+                                  node->n_inputs, (int)axis, mds, planning->backend->attr);
+    for (int i = 0; i <= node->n_inputs; i++)
+        gr_desc_release(&descs[i]);
+    return status;
+}
+
+static bool concat_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    if (planning->node->n_inputs >= GR_ONEDNN_ARGS)
+        return true;
+    dnnl_status_t status = concat_pd(planning, true, &pd);
+    if (!gr_onednn_alone(planning, status, pd, err))
+        return false;
+    if (planning->kernel->run)
+        return true;
+    pd = NULL;
+    status = concat_pd(planning, false, &pd);
+    return gr_onednn_alone(planning, status, pd, err);
+}
+
 static bool slice_plan(struct gr_planning *planning, struct gr_error *err)
 {
     (void)err;
@@ -182,4 +224,5 @@ const struct gr_op gr_op_concat = {
     .infer = concat_infer,
     .grad = concat_grad,
     .plan = concat_plan,
+    .primitive = concat_primitive,
 };

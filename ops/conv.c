@@ -266,6 +266,7 @@ const struct gr_op gr_op_conv = {
     .kind = {"conv", "two-dimensional convolution with optional bias", conv_attrs,
              sizeof(struct gr_conv_attrs)},
     .category = "convolution",
+    .flags = GR_OP_POST_OPS,
     .min_inputs = 1,
     .max_inputs = 1,
     .input_doc = "src [N, C, H, W]",
@@ -275,6 +276,7 @@ const struct gr_op gr_op_conv = {
     .fuse = conv_fuse,
     .candidates = forward_candidates,
     .plan = conv_plan,
+    .primitive = gr_conv_primitive_forward,
     .macs = conv_macs,
 };
 
@@ -283,6 +285,7 @@ static const struct gr_op conv_data = {
     .flags = GR_OP_INTERNAL,
     .candidates = data_candidates,
     .plan = data_plan,
+    .primitive = gr_conv_primitive_data,
     .macs = conv_macs,
 };
 
@@ -291,5 +294,6 @@ static const struct gr_op conv_weights = {
     .flags = GR_OP_INTERNAL,
     .candidates = weights_candidates,
     .plan = weights_plan,
+    .primitive = gr_conv_primitive_weights,
     .macs = conv_macs,
 };

@@ -91,4 +91,9 @@ bool gr_conv_openblas_forward(struct gr_planning *planning, struct gr_error *err
 bool gr_conv_openblas_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_openblas_weights(struct gr_planning *planning, struct gr_error *err);
 
+/* As gr_op.primitive: conv_primitive.c. */
+bool gr_conv_primitive_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_primitive_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_primitive_weights(struct gr_planning *planning, struct gr_error *err);
+
 #endif

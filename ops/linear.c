@@ -229,6 +229,7 @@ const struct gr_op gr_op_linear = {
     .kind = {"linear", "fully connected layer: src weight^T + bias", linear_attrs,
              sizeof(struct gr_linear_attrs)},
     .category = "linear",
+    .flags = GR_OP_POST_OPS,
     .min_inputs = 1,
     .max_inputs = 1,
     .input_doc = "src [N, ...], flattened to [N, C]",
@@ -237,6 +238,7 @@ const struct gr_op gr_op_linear = {
     .grad = linear_grad,
     .fuse = linear_fuse,
     .plan = linear_plan,
+    .primitive = gr_linear_primitive_forward,
     .macs = linear_macs,
 };
 
@@ -244,6 +246,7 @@ static const struct gr_op linear_data = {
     .kind = {.name = "linear_backward_data", .doc = "the gradient of a linear layer's input"},
     .flags = GR_OP_INTERNAL,
     .plan = data_plan,
+    .primitive = gr_linear_primitive_data,
     .macs = linear_macs,
 };
 
@@ -253,5 +256,6 @@ static const struct gr_op linear_weights = {
     .flags = GR_OP_INTERNAL,
     .fuse_update = gr_linear_take_update,
     .plan = weights_plan,
+    .primitive = gr_linear_primitive_weights,
     .macs = linear_macs,
 };

@@ -25,6 +25,11 @@ bool gr_linear_onednn_forward(struct gr_planning *planning, struct gr_error *err
 bool gr_linear_onednn_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_linear_onednn_weights(struct gr_planning *planning, struct gr_error *err);
 
+/* As gr_op.primitive, of the same three. */
+bool gr_linear_primitive_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_linear_primitive_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_linear_primitive_weights(struct gr_planning *planning, struct gr_error *err);
+
 /*
  * The weight gradient with sgd's update of the weight behind it (linear_update.c): lets node, a
  * backward node of a linear layer (inputs dy, src; outputs dw, db?), take over `update`. False: it

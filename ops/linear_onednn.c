@@ -166,3 +166,62 @@ bool gr_linear_onednn_weights(struct gr_planning *planning, struct gr_error *err
     return pd && gr_onednn_kernel(planning, pd, args, bias ? 4 : 3, err) &&
            unflatten(planning, 1, err);
 }
+
+/* ---- the plain primitives ---------------------------------------------------------------- */
+
+bool gr_linear_primitive_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_linear_attrs *a = planning->node->attrs;
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    const bool training = planning->node->graph->training;
+    dnnl_primitive_attr_t fused = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    struct linear_descs d = {0};
+    bool ok = init_descs(&d, planning->node, a->out_features, (struct types){type, type, type},
+                         a->bias, err);
+    if (ok && a->activation.function) {
+        fused = gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
+        ok = fused || gr_fail_memory(err, "the attributes of a linear layer");
+    }
+    if (ok) {
+        const dnnl_status_t status =
+            gr_onednn_linear(&pd, planning->backend->engine,
+                             training ? dnnl_forward_training : dnnl_forward_inference,
+                             gr_desc_get(&d.src), gr_desc_get(&d.weights), gr_desc_get(&d.bias),
+                             gr_desc_get(&d.dst), fused ? fused : planning->backend->attr);
+        ok = gr_onednn_alone(planning, status, pd, err);
+    }
+    if (fused)
+        dnnl_primitive_attr_destroy(fused);
+    release_descs(&d);
+    return ok;
+}
+
+bool gr_linear_primitive_data(struct gr_planning *planning, struct gr_error *err)
+{
+    struct gr_backend *backend = planning->backend;
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    struct linear_descs d = {0};
+    bool ok = init_descs(&d, planning->node, gr_linear_sizes(planning->node).o,
+                         (struct types){type, type, type}, false, err);
+    if (ok) {
+        dnnl_status_t status = forward_pd(&hint, backend, &d, backend->attr);
+        if (status == dnnl_success)
+            status = gr_onednn_linear_data(&pd, backend->engine, gr_desc_get(&d.src),
+                                           gr_desc_get(&d.weights), gr_desc_get(&d.dst), hint,
+                                           backend->attr);
+        ok = gr_onednn_alone(planning, status, pd, err);
+    }
+    if (hint)
+        dnnl_primitive_desc_destroy(hint);
+    release_descs(&d);
+    return ok;
+}
+
+bool gr_linear_primitive_weights(struct gr_planning *planning, struct gr_error *err)
+{
+    dnnl_primitive_desc_t pd = gr_linear_onednn_weights_pd(
+        planning, gr_linear_sizes(planning->node).o, NULL, planning->node->n_outputs > 1, err);
+    return pd && gr_onednn_alone(planning, dnnl_success, pd, err);
+}

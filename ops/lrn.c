@@ -183,6 +183,33 @@ static bool backward_fuse(struct gr_node *node, const struct gr_node *consumer)
     return true;
 }
 
+/* ---- the plain primitive ----------------------------------------------------------------- */
+
+static bool lrn_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_lrn_attrs *a = node->attrs;
+    const struct gr_backend *backend = planning->backend;
+    const float alpha = (float)a->alpha, beta = (float)a->beta, k = (float)a->k;
+    dnnl_primitive_desc_t forward = NULL, pd = NULL;
+    struct gr_desc desc = {0};
+    if (!gr_desc_blocked(&desc, node->outputs[0], gr_planning_dtype(planning), err))
+        return false;
+    gr_md md = gr_desc_get(&desc);
+    dnnl_status_t status =
+        gr_onednn_lrn(node->forward ? &forward : &pd, backend->engine,
+                      node->graph->training ? dnnl_forward_training : dnnl_forward_inference,
+                      dnnl_lrn_across_channels, md, md, a->size, alpha, beta, k, backend->attr);
+    if (node->forward && status == dnnl_success)
+        status = gr_onednn_lrn_backward(&pd, backend->engine, dnnl_lrn_across_channels, md, md, md,
+                                        a->size, alpha, beta, k, forward, backend->attr);
+    gr_desc_release(&desc);
+    const bool ok = gr_onednn_alone(planning, status, pd, err);
+    if (forward)
+        dnnl_primitive_desc_destroy(forward);
+    return ok;
+}
+
 const struct gr_op gr_op_lrn = {
     .kind = {"lrn", "local response normalisation across channels", lrn_attrs,
              sizeof(struct gr_lrn_attrs)},
@@ -194,6 +221,7 @@ const struct gr_op gr_op_lrn = {
     .grad = lrn_grad,
     .fuse = gr_lrn_pool_fuse,
     .plan = lrn_plan,
+    .primitive = lrn_primitive,
 };
 
 const struct gr_op gr_op_lrn_backward = {
@@ -201,4 +229,5 @@ const struct gr_op gr_op_lrn_backward = {
     .flags = GR_OP_INTERNAL,
     .fuse = backward_fuse,
     .plan = backward_plan,
+    .primitive = lrn_primitive,
 };

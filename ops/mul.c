@@ -30,6 +30,11 @@ static bool mul_plan(struct gr_planning *planning, struct gr_error *err)
     return gr_broadcast_plan(planning, GR_BROADCAST_MUL, err);
 }
 
+static bool mul_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    return gr_broadcast_primitive(planning, GR_BROADCAST_MUL, err);
+}
+
 static bool mul_infer(struct gr_node *node, struct gr_error *err)
 {
     return gr_loops_expect_f32(node, 0, err) && gr_broadcast_expect(node, err) &&
@@ -59,4 +64,5 @@ const struct gr_op gr_op_mul = {
     .infer = mul_infer,
     .grad = mul_grad,
     .plan = mul_plan,
+    .primitive = mul_primitive,
 };

@@ -257,6 +257,110 @@ dnnl_status_t gr_onednn_eltwise_backward(dnnl_primitive_desc_t *pd, dnnl_engine_
     return create(pd, status, &d, engine, attr, hint);
 }
 
+dnnl_status_t gr_onednn_lrn(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                            dnnl_alg_kind_t algorithm, gr_md src, gr_md dst, dnnl_dim_t size,
+                            float alpha, float beta, float k, const_dnnl_primitive_attr_t attr)
+{
+    (void)dst;
+    dnnl_lrn_desc_t d;
+    const dnnl_status_t status =
+        dnnl_lrn_forward_desc_init(&d, prop, algorithm, src, size, alpha, beta, k);
+    return create(pd, status, &d, engine, attr, NULL);
+}
+
+dnnl_status_t gr_onednn_lrn_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                     dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                     gr_md src, dnnl_dim_t size, float alpha, float beta, float k,
+                                     const_dnnl_primitive_desc_t hint,
+                                     const_dnnl_primitive_attr_t attr)
+{
+    (void)diff_src;
+    dnnl_lrn_desc_t d;
+    const dnnl_status_t status =
+        dnnl_lrn_backward_desc_init(&d, algorithm, diff_dst, src, size, alpha, beta, k);
+    return create(pd, status, &d, engine, attr, hint);
+}
+
+dnnl_status_t gr_onednn_norm(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                             gr_md src, gr_md dst, float eps, unsigned flags,
+                             const_dnnl_primitive_attr_t attr)
+{
+    (void)dst;
+    dnnl_batch_normalization_desc_t d;
+    const dnnl_status_t status =
+        dnnl_batch_normalization_forward_desc_init(&d, prop, src, eps, flags);
+    return create(pd, status, &d, engine, attr, NULL);
+}
+
+dnnl_status_t gr_onednn_norm_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                      dnnl_prop_kind_t prop, gr_md diff_src, gr_md diff_dst,
+                                      gr_md src, float eps, unsigned flags,
+                                      const_dnnl_primitive_desc_t hint,
+                                      const_dnnl_primitive_attr_t attr)
+{
+    (void)diff_src;
+    dnnl_batch_normalization_desc_t d;
+    const dnnl_status_t status =
+        dnnl_batch_normalization_backward_desc_init(&d, prop, diff_dst, src, eps, flags);
+    return create(pd, status, &d, engine, attr, hint);
+}
+
+dnnl_status_t gr_onednn_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm, gr_md src,
+                                gr_md dst, int axis, const_dnnl_primitive_attr_t attr)
+{
+    dnnl_softmax_v2_desc_t d;
+    const dnnl_status_t status =
+        dnnl_softmax_v2_forward_desc_init(&d, prop, algorithm, src, dst, axis);
+    return create(pd, status, &d, engine, attr, NULL);
+}
+
+dnnl_status_t gr_onednn_softmax_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                         dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                         gr_md dst, int axis, const_dnnl_primitive_desc_t hint,
+                                         const_dnnl_primitive_attr_t attr)
+{
+    dnnl_softmax_v2_desc_t d;
+    const dnnl_status_t status =
+        dnnl_softmax_v2_backward_desc_init(&d, algorithm, diff_src, diff_dst, dst, axis);
+    return create(pd, status, &d, engine, attr, hint);
+}
+
+dnnl_status_t gr_onednn_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                               dnnl_alg_kind_t algorithm, gr_md a, gr_md b, gr_md dst,
+                               const_dnnl_primitive_attr_t attr)
+{
+    dnnl_binary_desc_t d;
+    return create(pd, dnnl_binary_desc_init(&d, algorithm, a, b, dst), &d, engine, attr, NULL);
+}
+
+/* oneDNN 2 takes the descriptors themselves. False: they are too many. */
+static bool gather(dnnl_memory_desc_t all[GR_ONEDNN_ARGS], const gr_md *srcs, int n)
+{
+    for (int i = 0; i < n && n <= GR_ONEDNN_ARGS; i++)
+        all[i] = *srcs[i];
+    return n <= GR_ONEDNN_ARGS;
+}
+
+dnnl_status_t gr_onednn_sum(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md dst, int n,
+                            const float *scales, const gr_md *srcs,
+                            const_dnnl_primitive_attr_t attr)
+{
+    dnnl_memory_desc_t all[GR_ONEDNN_ARGS];
+    return gather(all, srcs, n)
+               ? dnnl_sum_primitive_desc_create(pd, dst, n, scales, all, attr, engine)
+               : dnnl_unimplemented;
+}
+
+dnnl_status_t gr_onednn_concat(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md dst, int n,
+                               int axis, const gr_md *srcs, const_dnnl_primitive_attr_t attr)
+{
+    dnnl_memory_desc_t all[GR_ONEDNN_ARGS];
+    return gather(all, srcs, n)
+               ? dnnl_concat_primitive_desc_create(pd, dst, n, axis, all, attr, engine)
+               : dnnl_unimplemented;
+}
+
 #endif
 
 /* ---- descriptors ------------------------------------------------------------------------- */

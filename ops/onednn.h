@@ -120,6 +120,8 @@ int64_t gr_onednn_widest_lanes(const struct gr_backend *backend);
 /* Ends the interned layouts, when the backend goes. */
 void gr_onednn_layouts_release(struct gr_backend *backend);
 
+enum { GR_ONEDNN_ARGS = 20 }; /* the most arguments of a primitive, its scratchpad included */
+
 /* Where an argument of a primitive comes from. */
 struct gr_onednn_arg {
     int arg;   /* DNNL_ARG_SRC, ... */
@@ -158,6 +160,14 @@ bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *b
 bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node *node,
                         struct gr_error *err);
 
+/*
+ * A primitive alone, as gr_op.primitive gives it: its arguments lie in the scratch, filled with
+ * small numbers. Takes over what creating a descriptor came to; where that is no descriptor, or one
+ * of reference loops, kernel->run stays NULL. (onednn_alone.c)
+ */
+bool gr_onednn_alone(struct gr_planning *planning, dnnl_status_t status, dnnl_primitive_desc_t pd,
+                     struct gr_error *err);
+
 /* A runtime error with the name of the node when status is not success; true on success. */
 bool gr_onednn_ok(dnnl_status_t status, const struct gr_node *node, struct gr_error *err);
 
@@ -194,6 +204,15 @@ dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *ba
 #define gr_onednn_pool_backward dnnl_pooling_backward_primitive_desc_create
 #define gr_onednn_eltwise dnnl_eltwise_forward_primitive_desc_create
 #define gr_onednn_eltwise_backward dnnl_eltwise_backward_primitive_desc_create
+#define gr_onednn_lrn dnnl_lrn_forward_primitive_desc_create
+#define gr_onednn_lrn_backward dnnl_lrn_backward_primitive_desc_create
+#define gr_onednn_norm dnnl_batch_normalization_forward_primitive_desc_create
+#define gr_onednn_norm_backward dnnl_batch_normalization_backward_primitive_desc_create
+#define gr_onednn_softmax dnnl_softmax_forward_primitive_desc_create
+#define gr_onednn_softmax_backward dnnl_softmax_backward_primitive_desc_create
+#define gr_onednn_binary dnnl_binary_primitive_desc_create
+#define gr_onednn_sum dnnl_sum_primitive_desc_create
+#define gr_onednn_concat dnnl_concat_primitive_desc_create
 #else
 dnnl_status_t gr_onednn_conv(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
                              dnnl_alg_kind_t algorithm, gr_md src, gr_md weights, gr_md bias,
@@ -242,6 +261,37 @@ dnnl_status_t gr_onednn_eltwise_backward(dnnl_primitive_desc_t *pd, dnnl_engine_
                                          gr_md data, float alpha, float beta,
                                          const_dnnl_primitive_desc_t hint,
                                          const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_lrn(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                            dnnl_alg_kind_t algorithm, gr_md src, gr_md dst, dnnl_dim_t size,
+                            float alpha, float beta, float k, const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_lrn_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                     dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                     gr_md src, dnnl_dim_t size, float alpha, float beta, float k,
+                                     const_dnnl_primitive_desc_t hint,
+                                     const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_norm(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_prop_kind_t prop,
+                             gr_md src, gr_md dst, float eps, unsigned flags,
+                             const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_norm_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                      dnnl_prop_kind_t prop, gr_md diff_src, gr_md diff_dst,
+                                      gr_md src, float eps, unsigned flags,
+                                      const_dnnl_primitive_desc_t hint,
+                                      const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_softmax(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm, gr_md src,
+                                gr_md dst, int axis, const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_softmax_backward(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                                         dnnl_alg_kind_t algorithm, gr_md diff_src, gr_md diff_dst,
+                                         gr_md dst, int axis, const_dnnl_primitive_desc_t hint,
+                                         const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_binary(dnnl_primitive_desc_t *pd, dnnl_engine_t engine,
+                               dnnl_alg_kind_t algorithm, gr_md a, gr_md b, gr_md dst,
+                               const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_sum(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md dst, int n,
+                            const float *scales, const gr_md *srcs,
+                            const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_onednn_concat(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, gr_md dst, int n,
+                               int axis, const gr_md *srcs, const_dnnl_primitive_attr_t attr);
 #endif
 
 #endif

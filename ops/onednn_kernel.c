@@ -181,15 +181,13 @@ void gr_onednn_layouts_release(struct gr_backend *backend)
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
-enum { MAX_ARGS = 10 };
-
 struct gr_onednn_call {
     dnnl_primitive_t primitive;
     struct gr_reorder_loops *loops; /* in its stead; arguments are then src and dst */
     dnnl_stream_t stream;
     int n_args; /* the scratchpad included, last */
-    dnnl_exec_arg_t args[MAX_ARGS];
-    int places[MAX_ARGS];
+    dnnl_exec_arg_t args[GR_ONEDNN_ARGS];
+    int places[GR_ONEDNN_ARGS];
     size_t scratch_bytes;
     char impl[64];
 };

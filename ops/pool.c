@@ -363,6 +363,15 @@ static bool pool_plan(struct gr_planning *planning, struct gr_error *err)
     return plain_plan(planning, forward, &w, err);
 }
 
+static bool pool_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *forward =
+        planning->node->forward ? planning->node->forward : planning->node;
+    const struct window w = window_of(forward, &forward->outputs[0]->shape.dim[2]);
+    bool made;
+    return (w.count_include_pad && w.overhangs) || onednn_plan(planning, forward, &w, &made, err);
+}
+
 /* The backward of lrn or of a ReLU before a max pooling. A chosen element is the pool's output. */
 static bool backward_fuse(struct gr_node *node, const struct gr_node *consumer)
 {
@@ -394,6 +403,7 @@ const struct gr_op gr_op_max_pool = {
     .infer = pool_infer,
     .grad = pool_grad,
     .plan = pool_plan,
+    .primitive = pool_primitive,
 };
 
 const struct gr_op gr_op_avg_pool = {
@@ -405,6 +415,7 @@ const struct gr_op gr_op_avg_pool = {
     .infer = pool_infer,
     .grad = pool_grad,
     .plan = pool_plan,
+    .primitive = pool_primitive,
 };
 
 const struct gr_op gr_op_global_avg_pool = {
@@ -417,6 +428,7 @@ const struct gr_op gr_op_global_avg_pool = {
     .infer = pool_infer,
     .grad = pool_grad,
     .plan = pool_plan,
+    .primitive = pool_primitive,
 };
 
 static const struct gr_op pool_backward = {
@@ -424,4 +436,5 @@ static const struct gr_op pool_backward = {
     .flags = GR_OP_INTERNAL,
     .fuse = backward_fuse,
     .plan = pool_plan,
+    .primitive = pool_primitive,
 };

@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "loops.h"
+#include "onednn.h"
 
 /* A tensor seen as [outer, C, inner], C the axis. */
 struct view {
@@ -94,12 +95,35 @@ static bool gradient_plan(struct gr_planning *planning, struct gr_error *err)
     return true;
 }
 
+static bool softmax_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_backend *backend = planning->backend;
+    dnnl_primitive_desc_t forward = NULL, pd = NULL;
+    struct gr_desc desc = {0};
+    if (!gr_desc_of(&desc, node->inputs[0], GR_FORMAT_PLAIN, err))
+        return false;
+    gr_md md = gr_desc_get(&desc);
+    dnnl_status_t status =
+        gr_onednn_softmax(node->forward ? &forward : &pd, backend->engine, dnnl_forward_training,
+                          dnnl_softmax_accurate, md, md, 1, backend->attr);
+    if (node->forward && status == dnnl_success)
+        status = gr_onednn_softmax_backward(&pd, backend->engine, dnnl_softmax_accurate, md, md, md,
+                                            1, forward, backend->attr);
+    gr_desc_release(&desc);
+    const bool ok = gr_onednn_alone(planning, status, pd, err);
+    if (forward)
+        dnnl_primitive_desc_destroy(forward);
+    return ok;
+}
+
 static const struct gr_op softmax_backward = {
     .kind = {.name = "softmax_backward", .doc = "the gradient of softmax"},
     .flags = GR_OP_INTERNAL,
     .min_inputs = 2,
     .max_inputs = 2,
     .plan = gradient_plan,
+    .primitive = softmax_primitive,
 };
 
 static bool softmax_infer(struct gr_node *node, struct gr_error *err)
@@ -129,4 +153,5 @@ const struct gr_op gr_op_softmax = {
     .infer = softmax_infer,
     .grad = softmax_grad,
     .plan = softmax_plan,
+    .primitive = softmax_primitive,
 };

@@ -295,6 +295,43 @@ struct gr_dot_profile {
 char *gr_plan_dot(const struct gr_plan *plan, const struct gr_dot_profile *profile,
                   struct gr_error *err);
 
+/* ---- primitives: what the library takes for a plan's computations ------------------------ */
+
+/*
+ * A node of a plan as the one primitive that the library (oneDNN) has for it: a direct convolution,
+ * a fully connected layer, a pooling. By itself, with warm caches and in the layouts that it likes
+ * best: no reorders, no updates, nothing of our own.
+ */
+struct gr_primitive {
+    const char *node, *op, *phase;
+    const char *impl; /* NULL: there is none, or only reference loops; or nothing measured yet */
+    double macs;      /* multiply-accumulates a run */
+    double seconds;   /* the best so far; 0 without impl */
+};
+
+struct gr_primitives;
+
+/*
+ * The nodes of the plan that gr_plan_new would compile of these options, before anything of our own
+ * is fused: an activation behind a convolution, a residual add and a folded batch norm are the
+ * library's; local response normalisation and pooling, or a weight's gradient and its update, are
+ * nodes by themselves. Needs no memory to speak of. The model must outlive it.
+ */
+struct gr_primitives *gr_primitives_new(struct gr_model *model,
+                                        const struct gr_plan_options *options,
+                                        struct gr_error *err);
+void gr_primitives_free(struct gr_primitives *primitives); /* NULL is allowed */
+
+/*
+ * Times each primitive, one after the other on memory of its own that is given back. Each call is
+ * one more round, of which the better counts: a machine's speed drifts.
+ */
+bool gr_primitives_measure(struct gr_primitives *primitives, struct gr_error *err);
+
+/* In order of execution, nodes without a primitive among them. */
+size_t gr_primitives_count(const struct gr_primitives *primitives);
+struct gr_primitive gr_primitives_get(const struct gr_primitives *primitives, size_t index);
+
 /* ---- training, evaluation, prediction ---------------------------------------------------- */
 
 struct gr_metric {

@@ -36,7 +36,7 @@ struct gr_settings {
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
     int64_t memory_budget; /* bytes; 0: not said */
     double learning_rate, tolerance;
-    bool json, nodes, no_memory_plan, no_fusion, help;
+    bool json, nodes, primitives, no_memory_plan, no_fusion, help;
 };
 
 void gr_settings_release(struct gr_settings *settings);

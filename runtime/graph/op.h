@@ -127,6 +127,7 @@ enum gr_op_flags {
     GR_OP_RANDOM = 4,    /* draws random numbers keyed by run->seed, run->step and gr_node_key */
     GR_OP_OPTIMIZER = 8, /* can stand under train.optimizer */
     GR_OP_INTERNAL = 16, /* emitted by passes, not written in model files */
+    GR_OP_POST_OPS = 32, /* what it fuses, its primitive takes over as well */
 };
 
 /* A parameter that a node of this op declares. */
@@ -192,6 +193,15 @@ struct gr_op {
      * have leaves kernel->run NULL; the usual one is always there.
      */
     bool (*plan)(struct gr_planning *planning, struct gr_error *err);
+
+    /*
+     * Plans the one primitive of the library that this node stands for, with what it has fused
+     * (GR_OP_POST_OPS), in the layouts that it likes best wherever the inputs lie: to be timed by
+     * itself (model/primitives.c), never a step of a program. It may take all its memory from the
+     * scratch. kernel->run stays NULL where the library has none but reference loops. NULL: there
+     * is none.
+     */
+    bool (*primitive)(struct gr_planning *planning, struct gr_error *err);
 
     double (*macs)(const struct gr_node *node); /* multiply-accumulates of a run; NULL: 0 */
 

@@ -60,8 +60,9 @@ static void fuse_update(struct gr_node *node, const struct gr_uses *uses, const 
         keep[update->id] = false;
 }
 
-bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
-             struct gr_error *err)
+/* Into nodes whose op has one of these flags; 0: into any, and updates as well. */
+static bool fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
+                 unsigned flags, bool *keep, struct gr_error *err)
 {
     struct gr_uses uses;
     const size_t n_nodes = graph->n_nodes, n_values = graph->n_values;
@@ -73,7 +74,8 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
         observed[targets[i]->id] = true;
     for (size_t n = 0; ok && n < n_nodes; n++) {
         struct gr_node *node = graph->nodes[n];
-        while (keep[n] && node->op->fuse && !observed[node->outputs[0]->id]) {
+        while (keep[n] && node->op->fuse && (!flags || node->op->flags & flags) &&
+               !observed[node->outputs[0]->id]) {
             struct gr_node *consumer = only_consumer(&uses, keep, node->outputs[0]);
             if (!consumer || consumer->phase != node->phase || consumer->n_outputs == 0 ||
                 node->n_outputs > 1 || gr_node_is_view(consumer) || !node->op->fuse(node, consumer))
@@ -93,13 +95,25 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
     }
     for (size_t n = n_nodes; n < graph->n_nodes; n++)
         keep[n] = true;
-    for (size_t n = 0; ok && n < n_nodes; n++)
+    for (size_t n = 0; ok && !flags && n < n_nodes; n++)
         if (keep[n] && graph->nodes[n]->op->fuse_update)
             fuse_update(graph->nodes[n], &uses, observed, keep);
     if (ok)
         gr_uses_release(&uses);
     free(observed);
     return ok;
+}
+
+bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
+             struct gr_error *err)
+{
+    return fuse(graph, targets, n_targets, 0, keep, err);
+}
+
+bool gr_fuse_post_ops(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
+                      bool *keep, struct gr_error *err)
+{
+    return fuse(graph, targets, n_targets, GR_OP_POST_OPS, keep, err);
 }
 
 /* ---- order ------------------------------------------------------------------------------- */

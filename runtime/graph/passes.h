@@ -24,6 +24,10 @@ void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, siz
 bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
              struct gr_error *err);
 
+/* The same, but only into nodes whose op has GR_OP_POST_OPS: fusing that the library knows. */
+bool gr_fuse_post_ops(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
+                      bool *keep, struct gr_error *err);
+
 /*
  * Orders the kept nodes topologically into order (room for n_nodes) and counts them. Among the
  * nodes that are ready, updates come first, so that gradients die early; then the order of

@@ -4,44 +4,15 @@
 #include "graph/tune.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/text.h"
-#include "graph/arena.h"
-#include "graph/memory.h"
+#include "graph/trial.h"
 
 /* Below this many multiply-accumulates there is nothing to win; this much faster wins. */
 static const double least_macs = 5e6, margin = 0.95;
 
-enum { ROUNDS = 2, RUNS = 3, MOST_VALUES = 16 };
-
-/* A kernel on trial, with layouts and memory of its own. */
-struct trial {
-    struct gr_kernel kernel;
-    const struct gr_layout *src[MOST_VALUES], *home[MOST_VALUES], *dst[MOST_VALUES];
-    void *in[MOST_VALUES], *out[MOST_VALUES], *scratch;
-};
-
-static void release_memory(struct trial *t)
-{
-    for (int i = 0; i < MOST_VALUES; i++) {
-        gr_arena_free(t->in[i]);
-        gr_arena_free(t->out[i]);
-        t->in[i] = t->out[i] = NULL;
-    }
-    gr_arena_free(t->scratch);
-    t->scratch = NULL;
-}
-
-static void trial_release(struct trial *t)
-{
-    release_memory(t);
-    if (t->kernel.free_state)
-        t->kernel.free_state(t->kernel.state);
-    *t = (struct trial){0};
-}
+enum { ROUNDS = 2, RUNS = 3 };
 
 /* ---- the key ----------------------------------------------------------------------------- */
 
@@ -79,51 +50,6 @@ static bool write_key(const struct gr_program *program, const struct gr_node *no
 
 /* ---- measuring --------------------------------------------------------------------------- */
 
-/* Small numbers of either sign, in f32 and in bf16 alike. */
-static void *numbers(size_t bytes)
-{
-    uint16_t some[4096];
-    uint32_t state = 1;
-    char *data = gr_arena_new(bytes + GR_MEMORY_ALIGN);
-    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
-        state = state * 1664525u + 1013904223u;
-        some[i] = (uint16_t)(0x3c00u | (state >> 24 & 0x7fu) | (state >> 31) << 15);
-    }
-    for (size_t at = 0; data && at < bytes; at += sizeof some)
-        memcpy(data + at, some, bytes - at < sizeof some ? bytes - at : sizeof some);
-    return data;
-}
-
-static bool take_memory(const struct gr_node *node, struct trial *t)
-{
-    bool ok = (t->scratch = gr_arena_new(t->kernel.scratch_bytes + GR_MEMORY_ALIGN)) != NULL;
-    for (int i = 0; ok && i < node->n_inputs; i++)
-        ok = (t->in[i] = numbers(gr_layout_bytes(t->src[i], node->inputs[i]))) != NULL;
-    for (int o = 0; ok && o < node->n_outputs; o++)
-        ok = (t->out[o] = gr_arena_new(gr_layout_bytes(t->dst[o], node->outputs[o]))) != NULL;
-    return ok;
-}
-
-/* The best of some runs; the first, which warms up, is enough if it is hopeless beside `best`. */
-static bool time_kernel(const struct gr_node *node, struct trial *t, double best, double *seconds,
-                        struct gr_error *err)
-{
-    const struct gr_run run = {0};
-    bool ok = take_memory(node, t) || gr_fail_memory(err, "measuring kernels");
-    const struct gr_buffers buffers = {t->in, t->out, t->scratch};
-    ok = ok && (!t->kernel.bind || t->kernel.bind(&t->kernel, &buffers, err));
-    for (int r = 0; ok && r < RUNS; r++) {
-        const double start = gr_seconds();
-        ok = t->kernel.run(&t->kernel, node, &buffers, &run, err);
-        const double took = gr_seconds() - start;
-        *seconds = r < 2 || took < *seconds ? took : *seconds;
-        if (r == 0 && took > 4 * best)
-            break;
-    }
-    release_memory(t);
-    return ok;
-}
-
 /* What it takes to bring a value from one layout to another. */
 static bool time_reorder(struct gr_program *program, struct gr_value *value,
                          const struct gr_layout *from, const struct gr_layout *to, double *seconds,
@@ -137,25 +63,21 @@ static bool time_reorder(struct gr_program *program, struct gr_value *value,
                                  .inputs = ends,
                                  .outputs = ends + 1,
                                  .graph = program->graph};
-    struct trial t = {.src = {from}, .dst = {to}};
-    struct gr_planning planning = {.node = &node,
-                                   .backend = program->backend,
-                                   .src = t.src,
-                                   .home = t.home,
-                                   .dst = t.dst,
-                                   .kernel = &t.kernel};
+    struct gr_trial t = {.src = {from}};
+    struct gr_planning planning = gr_trial_planning(&t, &node, program->backend, GR_PRECISION_F32);
     double took = 0;
-    const bool ok = from == to ||
-                    (node.op->plan(&planning, err) && time_kernel(&node, &t, HUGE_VAL, &took, err));
+    t.dst[0] = to;
+    const bool ok = from == to || (node.op->plan(&planning, err) &&
+                                   gr_trial_time(&t, &node, RUNS, HUGE_VAL, &took, err));
     *seconds += took;
-    trial_release(&t);
+    gr_trial_release(&t);
     return ok;
 }
 
 /* The reorders of the inputs. What is derived from parameters alone is reordered once, not now. */
 static bool time_inputs(struct gr_program *program, const struct gr_node *node,
-                        const struct gr_layout *const *src, const struct trial *t, double *seconds,
-                        struct gr_error *err)
+                        const struct gr_layout *const *src, const struct gr_trial *t,
+                        double *seconds, struct gr_error *err)
 {
     for (int i = 0; i < node->n_inputs; i++) {
         struct gr_value *value = node->inputs[i];
@@ -181,26 +103,19 @@ static const struct gr_layout *wanted(const struct gr_program *program,
 /* Plans a candidate and times it for the chain; kernel.run stays NULL where there is none such. */
 static bool try_candidate(struct gr_program *program, const struct gr_node *node,
                           const struct gr_layout *const *src, const char *name,
-                          const struct trial *usual, double best, struct trial *t, double *seconds,
-                          struct gr_error *err)
+                          const struct gr_trial *usual, double best, struct gr_trial *t,
+                          double *seconds, struct gr_error *err)
 {
-    struct gr_planning planning = {.node = node,
-                                   .backend = program->backend,
-                                   .precision = program->options.precision,
-                                   .choice = name,
-                                   .src = t->src,
-                                   .home = t->home,
-                                   .dst = t->dst,
-                                   .kernel = &t->kernel};
+    struct gr_planning planning =
+        gr_trial_planning(t, node, program->backend, program->options.precision);
+    planning.choice = name;
     for (int i = 0; i < node->n_inputs; i++)
         t->src[i] = src[i];
-    for (int o = 0; o < node->n_outputs; o++)
-        t->dst[o] = &gr_layout_plain;
     if (!node->op->plan(&planning, err))
         return false;
     if (!t->kernel.run)
         return true;
-    if (!time_kernel(node, t, best, seconds, err) ||
+    if (!gr_trial_time(t, node, RUNS, 4 * best, seconds, err) ||
         (*seconds < best && !time_inputs(program, node, src, t, seconds, err)))
         return false;
     for (int o = 0; usual->kernel.run && *seconds < best && o < node->n_outputs; o++)
@@ -231,7 +146,7 @@ static bool measure(struct gr_program *program, const struct gr_node *node,
                     const struct gr_layout *const *src, const char *const *names, int count,
                     const char **choice, double *best, struct gr_error *err)
 {
-    struct trial usual = {0};
+    struct gr_trial usual = {0};
     double seconds[GR_MAX_CANDIDATES];
     bool ok = true;
     for (int k = 0; k < count; k++)
@@ -239,7 +154,7 @@ static bool measure(struct gr_program *program, const struct gr_node *node,
     *best = HUGE_VAL;
     for (int r = 0; ok && r < ROUNDS; r++)
         for (int k = 0; ok && k < count; k++) {
-            struct trial other = {0}, *t = k || r ? &other : &usual;
+            struct gr_trial other = {0}, *t = k || r ? &other : &usual;
             double took = 0;
             if (r && seconds[k] > 2 * *best)
                 continue;
@@ -247,9 +162,9 @@ static bool measure(struct gr_program *program, const struct gr_node *node,
             if (ok && t->kernel.run)
                 seconds[k] = fmin(seconds[k], took);
             *best = fmin(*best, seconds[k]);
-            trial_release(&other);
+            gr_trial_release(&other);
         }
-    trial_release(&usual);
+    gr_trial_release(&usual);
     if (ok)
         report(program, node, names, seconds, count);
     *choice = names[0];
@@ -277,7 +192,7 @@ bool gr_tune(struct gr_program *program, const struct gr_node *node,
     if (*choice)
         return true;
     if (!tuning || !node->op->candidates || !node->op->macs || node->op->macs(node) < least_macs ||
-        node->n_inputs > MOST_VALUES || node->n_outputs > MOST_VALUES)
+        !gr_trial_fits(node))
         return true;
     const int count = node->op->candidates(&planning, names);
     if (count < 2)

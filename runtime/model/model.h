@@ -43,6 +43,16 @@ struct gr_plan {
     uint64_t step;
 };
 
+/*
+ * The first half of gr_plan_new: the graph, differentiated and with updates as the options say, and
+ * the targets. There is no program; gr_plan_free ends it.
+ */
+struct gr_plan *gr_plan_draft(struct gr_model *model, const struct gr_plan_options *options,
+                              struct gr_error *err);
+
+/* "forward", "backward", "update". */
+const char *gr_phase_name(enum gr_phase phase);
+
 /* Logs a line. */
 void gr_log(const struct gr_context *context, enum gr_log_level level, const char *format, ...)
     GR_PRINTF(3, 4);

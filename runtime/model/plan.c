@@ -132,8 +132,12 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
 
 /* ---- node infos -------------------------------------------------------------------------- */
 
-static const char *const phases[] = {
-    [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
+const char *gr_phase_name(enum gr_phase phase)
+{
+    static const char *const phases[] = {
+        [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
+    return phases[phase];
+}
 
 /* bf16 if anything that the node reads or writes lies in memory so: it may convert as it reads. */
 static enum gr_dtype math_of(const struct gr_program *program, const struct gr_node *node)
@@ -162,7 +166,7 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
     struct gr_node_info *info = &plan->infos[index];
     *info = (struct gr_node_info){.name = node->name,
                                   .op = node->op->kind.name,
-                                  .phase = phases[node->phase],
+                                  .phase = gr_phase_name(node->phase),
                                   .impl = step->kernel.impl ? step->kernel.impl : "plain",
                                   .attributes = attributes,
                                   .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
@@ -239,13 +243,13 @@ static bool build(struct gr_plan *plan, const struct gr_plan_options *options, s
     const bool ok = plan->graph && name_targets(plan, options, err) &&
                     differentiate(plan, &gradients, &n_gradients, err) &&
                     add_updates(plan, gradients, n_gradients, err) &&
-                    find_targets(plan, gradients, err) && compile(plan, err);
+                    find_targets(plan, gradients, err);
     free(gradients);
     return ok;
 }
 
-struct gr_plan *gr_plan_new(struct gr_model *model, const struct gr_plan_options *options,
-                            struct gr_error *err)
+struct gr_plan *gr_plan_draft(struct gr_model *model, const struct gr_plan_options *options,
+                              struct gr_error *err)
 {
     const struct gr_plan_options usual = {0};
     if (!options)
@@ -265,6 +269,16 @@ struct gr_plan *gr_plan_new(struct gr_model *model, const struct gr_plan_options
         return NULL;
     }
     return plan;
+}
+
+struct gr_plan *gr_plan_new(struct gr_model *model, const struct gr_plan_options *options,
+                            struct gr_error *err)
+{
+    struct gr_plan *plan = gr_plan_draft(model, options, err);
+    if (!plan || compile(plan, err))
+        return plan;
+    gr_plan_free(plan);
+    return NULL;
 }
 
 void gr_plan_free(struct gr_plan *plan)

@@ -1,0 +1,101 @@
+/*
+ * A kernel on trial; see trial.h.
+ */
+#include "graph/trial.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "graph/arena.h"
+#include "graph/memory.h"
+
+bool gr_trial_fits(const struct gr_node *node)
+{
+    return node->n_inputs <= GR_TRIAL_VALUES && node->n_outputs <= GR_TRIAL_VALUES;
+}
+
+struct gr_planning gr_trial_planning(struct gr_trial *t, const struct gr_node *node,
+                                     struct gr_backend *backend, enum gr_precision precision)
+{
+    for (int o = 0; o < node->n_outputs; o++)
+        t->dst[o] = &gr_layout_plain;
+    return (struct gr_planning){.node = node,
+                                .backend = backend,
+                                .precision = precision,
+                                .src = t->src,
+                                .home = t->home,
+                                .dst = t->dst,
+                                .kernel = &t->kernel};
+}
+
+/* ---- memory ------------------------------------------------------------------------------ */
+
+void gr_trial_fill(void *data, size_t bytes)
+{
+    uint16_t some[4096];
+    uint32_t state = 1;
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        state = state * 1664525u + 1013904223u;
+        some[i] = (uint16_t)(0x3c00u | (state >> 24 & 0x7fu) | (state >> 31) << 15);
+    }
+    for (size_t at = 0; at < bytes; at += sizeof some)
+        memcpy((char *)data + at, some, bytes - at < sizeof some ? bytes - at : sizeof some);
+}
+
+static void *numbers(size_t bytes)
+{
+    void *data = gr_arena_new(bytes + GR_MEMORY_ALIGN);
+    if (data)
+        gr_trial_fill(data, bytes);
+    return data;
+}
+
+static bool take_memory(const struct gr_node *node, struct gr_trial *t)
+{
+    bool ok = (t->scratch = gr_arena_new(t->kernel.scratch_bytes + GR_MEMORY_ALIGN)) != NULL;
+    for (int i = 0; ok && i < node->n_inputs; i++)
+        ok = (t->in[i] = numbers(gr_layout_bytes(t->src[i], node->inputs[i]))) != NULL;
+    for (int o = 0; ok && o < node->n_outputs; o++)
+        ok = (t->out[o] = gr_arena_new(gr_layout_bytes(t->dst[o], node->outputs[o]))) != NULL;
+    return ok;
+}
+
+static void release_memory(struct gr_trial *t)
+{
+    for (int i = 0; i < GR_TRIAL_VALUES; i++) {
+        gr_arena_free(t->in[i]);
+        gr_arena_free(t->out[i]);
+        t->in[i] = t->out[i] = NULL;
+    }
+    gr_arena_free(t->scratch);
+    t->scratch = NULL;
+}
+
+void gr_trial_release(struct gr_trial *t)
+{
+    release_memory(t);
+    if (t->kernel.free_state)
+        t->kernel.free_state(t->kernel.state);
+    *t = (struct gr_trial){0};
+}
+
+/* ---- time -------------------------------------------------------------------------------- */
+
+bool gr_trial_time(struct gr_trial *t, const struct gr_node *node, int runs, double hopeless,
+                   double *seconds, struct gr_error *err)
+{
+    const struct gr_run run = {0};
+    bool ok = take_memory(node, t) || gr_fail_memory(err, "measuring kernels");
+    const struct gr_buffers buffers = {t->in, t->out, t->scratch};
+    ok = ok && (!t->kernel.bind || t->kernel.bind(&t->kernel, &buffers, err));
+    for (int r = 0; ok && r < runs; r++) {
+        const double start = gr_seconds();
+        ok = t->kernel.run(&t->kernel, node, &buffers, &run, err);
+        const double took = gr_seconds() - start;
+        *seconds = r < 2 || took < *seconds ? took : *seconds;
+        if (r == 0 && took > hopeless)
+            break;
+    }
+    release_memory(t);
+    return ok;
+}
