@@ -184,6 +184,11 @@ struct gr_registry {
 
     struct gr_backend *(*backend_new)(int threads, enum gr_kernels kernels, struct gr_error *err);
     void (*backend_free)(struct gr_backend *backend);
+    /*
+     * For how many threads kernels are planned from now on, by the calling thread; returns what it
+     * was. 0 only asks.
+     */
+    int (*backend_threads)(struct gr_backend *backend, int threads);
     /* Copies a tensor between layouts at once, outside any plan (saving, loading). */
     bool (*convert)(struct gr_backend *backend, const struct gr_value *value,
                     const struct gr_layout *from, const void *src, const struct gr_layout *to,

@@ -9,6 +9,7 @@
 #define GR_GRAPH_PROGRAM_H
 
 #include "graph/params.h"
+#include "graph/tuning.h"
 
 struct gr_program_options {
     bool no_memory_plan; /* every value has memory of its own */
@@ -16,6 +17,11 @@ struct gr_program_options {
     bool check_finite; /* a run fails at the first node whose f32 output holds NaN or infinity */
     bool poison;       /* fill dead buffers with NaN, to find a use after death */
     bool run_updates;  /* update nodes run though no target depends on them */
+    /*
+     * Choices found before are taken from here, others measured and recorded; must outlive the
+     * compiling. NULL: nothing is measured, all steps run one after the other.
+     */
+    struct gr_tuning *tuning;
 };
 
 struct gr_program;
@@ -47,6 +53,8 @@ struct gr_step {
     struct gr_buffers buffers;
     const struct gr_layout **dst_layouts; /* [n_outputs] */
     double seconds;                       /* spent in it while profiling */
+    double start;                         /* while profiling: when it last began, by gr_seconds */
+    int lane;      /* from 1, where it runs beside others; 0: alone, on all threads */
     bool guarded;  /* a scalar target of a training step: must be finite, or the run stops here */
     bool constant; /* depends on parameters alone: run when they changed, not each time */
 };

@@ -2,6 +2,11 @@
  * The memory of a program: lifetimes from the steps, offsets from the planner, addresses for the
  * kernels. Views share their input's memory; a kernel that may run in place takes over an input
  * that dies there; inputs, targets and constants are alive from the first step to the last.
+ *
+ * The steps of a section in lanes run at no certain time within it. What one lane alone makes and
+ * reads is planned for itself, in the order of the lane's steps, and becomes one block that is
+ * alive during the section; all else that the section touches is alive from its first step to its
+ * last.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +29,9 @@ struct placing {
     struct gr_lifetime *lifetimes; /* values, then scratch */
     int *first_use, *last_use;     /* of each value itself */
     size_t *offsets;               /* by lifetime */
+    int *lane_of;                  /* by step: its lane among those of all sections, or NOWHERE */
+    int *owner;                    /* by root: the lane whose memory it is, or NOBODY */
+    int *home;                     /* by lifetime: the lane it is planned for, or NOWHERE */
 };
 
 static int root_of(const struct placing *p, const struct gr_value *value)
@@ -43,6 +51,85 @@ static size_t bytes_of(const struct gr_program *program, const struct gr_value *
 {
     return gr_layout_bytes(program->slots[value->id].layout, value);
 }
+
+/* ---- lanes ------------------------------------------------------------------------------- */
+
+/* Numbers the lanes of all sections, and says for each step which it belongs to. */
+static void find_lanes(struct placing *p)
+{
+    const struct gr_program *program = p->program;
+    for (size_t s = 0; s < program->n_steps; s++)
+        p->lane_of[s] = NOWHERE;
+    for (size_t k = 0; k < program->n_sections; k++)
+        for (int s = program->sections[k].first; s <= program->sections[k].last; s++)
+            p->lane_of[s] = (int)k * program->most_lanes + program->steps[s].lane - 1;
+}
+
+/* The section of a lane. */
+static const struct gr_section *section_of(const struct placing *p, int lane)
+{
+    return &p->program->sections[lane / p->program->most_lanes];
+}
+
+/* Does another lane of the step's section touch the memory of a root? */
+static bool others_touch(const struct placing *p, int s, int root)
+{
+    if (p->lane_of[s] == NOWHERE)
+        return false;
+    const struct gr_section *section = section_of(p, p->lane_of[s]);
+    for (int t = section->first; t <= section->last; t++) {
+        const struct gr_node *node = p->program->steps[t].node;
+        if (p->lane_of[t] == p->lane_of[s])
+            continue;
+        for (int i = 0; i < node->n_inputs; i++)
+            if (root_of(p, node->inputs[i]) == root)
+                return true;
+        for (int o = 0; o < node->n_outputs; o++)
+            if (root_of(p, node->outputs[o]) == root)
+                return true;
+    }
+    return false;
+}
+
+/* Whose memory a value's group is: of the lane that alone touches it, else NOBODY's. */
+enum { NOBODY = -2 };
+
+static void note_owner(struct placing *p, const struct gr_value *value, int lane)
+{
+    const struct gr_slot *slot = &p->program->slots[value->id];
+    int *owner = &p->owner[root_of(p, value)];
+    if (lane == NOWHERE || slot->pinned || slot->constant || slot->stored)
+        *owner = NOBODY;
+    else if (*owner == NOWHERE)
+        *owner = lane;
+    else if (*owner != lane)
+        *owner = NOBODY;
+}
+
+static void find_owners(struct placing *p)
+{
+    const struct gr_program *program = p->program;
+    for (size_t v = 0; v < program->n_slots; v++)
+        p->owner[v] = NOWHERE;
+    for (size_t s = 0; s < program->n_steps; s++) {
+        const struct gr_node *node = program->steps[s].node;
+        for (int i = 0; i < node->n_inputs; i++)
+            note_owner(p, node->inputs[i], p->lane_of[s]);
+        for (int o = 0; o < node->n_outputs; o++)
+            note_owner(p, node->outputs[o], p->lane_of[s]);
+    }
+}
+
+/* The step from which, or to which, what is used by step s is alive, if no lane owns it. */
+static int widened(const struct placing *p, int s, bool end)
+{
+    if (s >= (int)p->program->n_steps || p->lane_of[s] == NOWHERE)
+        return s;
+    const struct gr_section *section = section_of(p, p->lane_of[s]);
+    return end ? section->last : section->first;
+}
+
+/* ---- lifetimes --------------------------------------------------------------------------- */
 
 /*
  * Of what constant steps compute, only what other steps read must outlive a run; the rest is
@@ -130,7 +217,8 @@ static void join_in_place(struct placing *p)
                 continue;
             const int from = root_of(p, node->inputs[i]), to = root_of(p, node->outputs[0]);
             if (p->last[from] != (int)s || p->last[to] > (int)program->n_steps - 1 ||
-                bytes_of(program, node->inputs[i]) != bytes_of(program, node->outputs[0]))
+                bytes_of(program, node->inputs[i]) != bytes_of(program, node->outputs[0]) ||
+                others_touch(p, (int)s, from))
                 continue;
             p->parent[to] = from;
             p->last[from] = p->last[to];
@@ -141,13 +229,23 @@ static void join_in_place(struct placing *p)
 
 static void add_life(struct placing *p, const struct gr_value *value, bool view)
 {
-    const int v = value->id, root = root_of(p, value);
+    const int v = value->id, root = root_of(p, value), owner = p->owner[root];
+    const int first = p->first_use[v], last = p->last_use[v];
     p->life_of[v] = p->n_lives;
+    p->home[p->n_lives] = owner == NOBODY ? NOWHERE : owner;
     p->lifetimes[p->n_lives++] =
         (struct gr_lifetime){.bytes = view ? 0 : bytes_of(p->program, value),
-                             .first = p->first_use[v],
-                             .last = p->last_use[v],
+                             .first = owner == NOBODY ? widened(p, first, false) : first,
+                             .last = owner == NOBODY ? widened(p, last, true) : last,
                              .reuse_of = root == v ? NOWHERE : p->life_of[root]};
+}
+
+/* Enough for the kernel of a step, and for the one on trial. */
+static size_t scratch_of(const struct gr_program *program, size_t s)
+{
+    const size_t bytes = program->steps[s].kernel.scratch_bytes;
+    const size_t trial = program->trial ? program->trial[s].scratch_bytes : 0;
+    return trial > bytes ? trial : bytes;
 }
 
 static void list_lifetimes(struct placing *p)
@@ -162,10 +260,11 @@ static void list_lifetimes(struct placing *p)
             if (!view || !program->slots[root_of(p, step->node->outputs[o])].stored)
                 add_life(p, step->node->outputs[o], view);
         p->scratch_of[s] = NOWHERE;
-        if (step->kernel.scratch_bytes) {
+        const size_t scratch = scratch_of(program, s);
+        if (scratch) {
             p->scratch_of[s] = p->n_lives;
-            p->lifetimes[p->n_lives++] =
-                (struct gr_lifetime){step->kernel.scratch_bytes, (int)s, (int)s, NOWHERE};
+            p->home[p->n_lives] = p->lane_of[s];
+            p->lifetimes[p->n_lives++] = (struct gr_lifetime){scratch, (int)s, (int)s, NOWHERE};
         }
     }
 }
@@ -186,14 +285,74 @@ static bool spread(struct placing *p, struct gr_memory_plan *plan, struct gr_err
     return true;
 }
 
+/* Plans the lifetimes of one home by themselves; their offsets start at 0. */
+static bool plan_home(struct placing *p, int home, int count, struct gr_memory_plan *plan,
+                      struct gr_error *err)
+{
+    int n = 0;
+    struct gr_lifetime *lifetimes = calloc((size_t)count + 1, sizeof *lifetimes);
+    size_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
+    int *place = calloc((size_t)p->n_lives + 1, sizeof *place);
+    bool ok = lifetimes && offsets && place;
+    for (int i = 0; ok && i < p->n_lives; i++) {
+        if (p->home[i] != home)
+            continue;
+        place[i] = n;
+        lifetimes[n] = p->lifetimes[i];
+        if (lifetimes[n].reuse_of != NOWHERE)
+            lifetimes[n].reuse_of = place[lifetimes[n].reuse_of];
+        n++;
+    }
+    if (!ok)
+        gr_fail_memory(err, "planning memory");
+    ok = ok && gr_memory_plan(lifetimes, (size_t)n, offsets, plan, err);
+    for (int i = 0; ok && i < p->n_lives; i++)
+        if (p->home[i] == home)
+            p->offsets[i] = offsets[place[i]];
+    free(lifetimes);
+    free(offsets);
+    free(place);
+    return ok;
+}
+
+/* Each lane's own memory first, as a block that lives during its section; then all the rest. */
+static bool plan_homes(struct placing *p, struct gr_memory_plan *plan, struct gr_error *err)
+{
+    const struct gr_program *program = p->program;
+    const int n_lanes = (int)program->n_sections * program->most_lanes, n_lives = p->n_lives;
+    if (n_lanes == 0)
+        return gr_memory_plan(p->lifetimes, (size_t)n_lives, p->offsets, plan, err);
+    size_t without_reuse = 0;
+    int *count = calloc((size_t)n_lanes + 1, sizeof *count);
+    bool ok = count || gr_fail_memory(err, "planning memory");
+    for (int i = 0; ok && i < n_lives; i++)
+        count[p->home[i] == NOWHERE ? n_lanes : p->home[i]]++;
+    for (int l = 0; ok && l < n_lanes; l++) {
+        const struct gr_section *section = section_of(p, l);
+        ok = plan_home(p, l, count[l], plan, err);
+        without_reuse += ok ? plan->without_reuse - plan->arena : 0;
+        p->home[p->n_lives] = NOWHERE;
+        p->lifetimes[p->n_lives++] = /* of lane l: number n_lives + l */
+            (struct gr_lifetime){ok ? plan->arena : 0, section->first, section->last, NOWHERE};
+    }
+    ok = ok && plan_home(p, NOWHERE, count[n_lanes] + n_lanes, plan, err);
+    for (int i = 0; ok && i < n_lives; i++)
+        if (p->home[i] != NOWHERE)
+            p->offsets[i] += p->offsets[n_lives + p->home[i]];
+    plan->without_reuse += without_reuse;
+    free(count);
+    return ok;
+}
+
 static bool allocate(struct placing *p, struct gr_error *err)
 {
     struct gr_program *program = p->program;
     struct gr_memory_report *report = &program->memory;
     struct gr_memory_plan plan;
-    if (!(program->options.no_memory_plan
-              ? spread(p, &plan, err)
-              : gr_memory_plan(p->lifetimes, (size_t)p->n_lives, p->offsets, &plan, err)))
+    *report = (struct gr_memory_report){0};
+    gr_arena_free(program->arena);
+    program->arena = NULL;
+    if (!(program->options.no_memory_plan ? spread(p, &plan, err) : plan_homes(p, &plan, err)))
         return false;
     for (size_t v = 0; v < program->n_slots; v++) {
         const struct gr_slot *slot = &program->slots[v];
@@ -243,7 +402,9 @@ static bool bind(struct placing *p, struct gr_error *err)
         step->buffers.dst = pointers + node->n_inputs;
         if (p->scratch_of[s] != NOWHERE)
             step->buffers.scratch = (char *)program->arena + p->offsets[p->scratch_of[s]];
-        if (step->kernel.bind && !step->kernel.bind(&step->kernel, &step->buffers, err))
+        struct gr_kernel *trial = program->trial ? &program->trial[s] : NULL;
+        if ((step->kernel.bind && !step->kernel.bind(&step->kernel, &step->buffers, err)) ||
+            (trial && trial->bind && !trial->bind(trial, &step->buffers, err)))
             return false;
     }
     return true;
@@ -253,6 +414,9 @@ static bool bind(struct placing *p, struct gr_error *err)
 static bool list_deaths(struct placing *p, struct gr_error *err)
 {
     struct gr_program *program = p->program;
+    free(program->deaths);
+    program->deaths = NULL;
+    program->n_deaths = 0;
     if (!program->options.poison)
         return true;
     program->deaths = calloc(program->n_slots + 1, sizeof *program->deaths);
@@ -262,16 +426,18 @@ static bool list_deaths(struct placing *p, struct gr_error *err)
         const struct gr_value *value = program->graph->values[v];
         if (root_of(p, value) == (int)v && p->life_of[v] != NOWHERE &&
             p->last[v] < (int)program->n_steps)
-            program->deaths[program->n_deaths++] =
-                (struct gr_death){p->last[v], program->slots[v].data, bytes_of(program, value)};
+            program->deaths[program->n_deaths++] = (struct gr_death){
+                widened(p, p->last[v], true), program->slots[v].data, bytes_of(program, value)};
     }
     return true;
 }
 
 bool gr_program_place(struct gr_program *program, struct gr_error *err)
 {
-    const size_t n = program->n_slots + 1, lives = n + program->n_steps + 1;
-    int *ints = calloc(5 * n + program->n_steps + 1, sizeof *ints);
+    const size_t n = program->n_slots + 1, n_steps = program->n_steps;
+    const size_t lanes = program->n_sections * (size_t)program->most_lanes;
+    const size_t lives = n + n_steps + lanes + 1;
+    int *ints = calloc(6 * n + 2 * n_steps + lives + 1, sizeof *ints);
     struct placing p = {.program = program,
                         .lifetimes = calloc(lives, sizeof *p.lifetimes),
                         .offsets = calloc(lives, sizeof *p.offsets)};
@@ -285,14 +451,19 @@ bool gr_program_place(struct gr_program *program, struct gr_error *err)
     p.life_of = ints + 2 * n;
     p.first_use = ints + 3 * n;
     p.last_use = ints + 4 * n;
-    p.scratch_of = ints + 5 * n;
+    p.owner = ints + 5 * n;
+    p.scratch_of = ints + 6 * n;
+    p.lane_of = p.scratch_of + n_steps;
+    p.home = p.lane_of + n_steps;
     for (size_t v = 0; v < n; v++)
         p.life_of[v] = NOWHERE;
     keep_constants(program);
+    find_lanes(&p);
     find_uses(&p);
     join_views(&p);
     if (!program->options.no_memory_plan)
         join_in_place(&p);
+    find_owners(&p);
     list_lifetimes(&p);
     ok = allocate(&p, err) && bind(&p, err) && list_deaths(&p, err);
 out:

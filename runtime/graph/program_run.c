@@ -1,5 +1,6 @@
 /*
- * Running a program: the steps in order. Nothing is allocated here.
+ * Running a program: the steps in order, those of a section in lanes beside each other. Nothing is
+ * allocated here.
  */
 #include <math.h>
 #include <string.h>
@@ -71,26 +72,80 @@ static void count_updates(struct gr_program *program, const struct gr_step *step
         program->slots[step->node->inputs[i]->id].stored->version++;
 }
 
+/* What one run is, for every lane. */
+struct running {
+    struct gr_program *program;
+    const struct gr_section *section; /* that runs in lanes now */
+    const struct gr_run *run;
+    bool renew; /* constants too */
+};
+
+static bool run_step(const struct running *running, struct gr_step *step, struct gr_error *err)
+{
+    struct gr_program *program = running->program;
+    const struct gr_run *run = running->run;
+    if (!step->kernel.run || (step->constant && !running->renew))
+        return true;
+    if (program->profiling)
+        step->start = gr_seconds();
+    if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
+        return false;
+    if (program->profiling)
+        step->seconds += gr_seconds() - step->start;
+    if (!check_guard(step, run, err))
+        return false;
+    count_updates(program, step);
+    return !program->options.check_finite || check_finite(program, step, run, err);
+}
+
+/* The steps of one lane, up to the first that fails. */
+static void run_lane(void *user, int lane)
+{
+    const struct running *running = user;
+    struct gr_program *program = running->program;
+    struct gr_failure *failure = &program->failures[lane];
+    failure->err.status = GR_OK;
+    for (int s = running->section->first; s <= running->section->last; s++) {
+        struct gr_step *step = &program->steps[s];
+        if (step->lane != lane + 1 || run_step(running, step, &failure->err))
+            continue;
+        failure->step = (size_t)s;
+        return;
+    }
+}
+
+/* A section in lanes. Of several failures the first in the order of the steps is reported. */
+static bool run_section(struct running *running, struct gr_error *err)
+{
+    const struct gr_program *program = running->program;
+    const int lanes = running->section->lanes;
+    const struct gr_failure *first = NULL;
+    gr_lanes_run(program->lanes[lanes], run_lane, running);
+    for (int l = 0; l < lanes; l++) {
+        const struct gr_failure *failure = &program->failures[l];
+        if (failure->err.status != GR_OK && (!first || failure->step < first->step))
+            first = failure;
+    }
+    return !first || gr_fail(err, first->err.status, "%s", first->err.message);
+}
+
 bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err)
 {
     const uint64_t version = parameters_version(program);
-    const bool renew = version != program->constants_version;
+    struct running running = {program, NULL, run, version != program->constants_version};
+    size_t next = 0; /* section */
     for (size_t s = 0; s < program->n_steps; s++) {
-        struct gr_step *step = &program->steps[s];
-        if (!step->kernel.run || (step->constant && !renew))
-            continue;
-        const double start = program->profiling ? gr_seconds() : 0;
-        if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
+        const size_t first = s;
+        if (next < program->n_sections && (size_t)program->sections[next].first == s) {
+            running.section = &program->sections[next++];
+            if (!run_section(&running, err))
+                return false;
+            s = (size_t)running.section->last;
+        } else if (!run_step(&running, &program->steps[s], err)) {
             return false;
-        if (program->profiling)
-            step->seconds += gr_seconds() - start;
-        if (!check_guard(step, run, err))
-            return false;
-        count_updates(program, step);
-        if (program->options.check_finite && !check_finite(program, step, run, err))
-            return false;
-        if (program->deaths)
-            poison(program, (int)s);
+        }
+        for (size_t d = first; program->deaths && d <= s; d++)
+            poison(program, (int)d);
     }
     program->constants_version = version;
     return true;

@@ -12,6 +12,7 @@ struct gr_context {
     const struct gr_registry *ops;
     struct gr_backend *backend;
     int threads;
+    struct gr_tuning *tuning; /* choices that its plans take and record; NULL: none */
     gr_log_fn *log; /* may be NULL */
     void *log_user;
 };

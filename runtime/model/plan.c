@@ -175,7 +175,8 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
     const struct gr_program_options options = {.no_memory_plan = o->no_memory_plan,
                                                .no_fusion = o->reference,
                                                .check_finite = o->check_finite,
-                                               .run_updates = o->update};
+                                               .run_updates = o->update,
+                                               .tuning = plan->model->context->tuning};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
                                    plan->targets, plan->n_targets, &options, err);
     if (!plan->program)
