@@ -229,23 +229,23 @@ static void inference_allocates_nothing(void **state)
     expect_none_while_running(&(struct gr_net_options){.batch = 4, .kernels = GR_KERNELS_OPENBLAS});
 }
 
+/* Lanes of one thread. With more threads OpenMP may start some anew, whether in lanes or not. */
 static void lanes_allocate_nothing(void **state)
 {
     (void)state;
-    static const int threads[] = {2, 4}; /* lanes of one thread, and of two */
-    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
-        struct gr_error err = {0};
-        struct gr_net_options options = {
-            .batch = 4, .training = true, .update = true, .branching = true, .threads = threads[i]};
-        struct gr_net net;
-        struct gr_tuning *tuning = options.program.tuning = gr_tuning_new(&err);
-        gr_net_init(&net, &options);
-        gr_net_release(&net);
-        for (size_t k = 0; k < gr_tuning_count(tuning); k++)
-            gr_tuning_record(tuning, gr_tuning_key(tuning, k), "lanes:2", 1, &err);
-        expect_none_while_running(&options);
-        gr_tuning_free(tuning);
-    }
+    struct gr_error err = {0};
+    struct gr_net_options options = {
+        .batch = 4, .training = true, .update = true, .branching = true, .threads = 2};
+    struct gr_net net;
+    struct gr_tuning *tuning = options.program.tuning = gr_tuning_new(&err);
+    assert_non_null(tuning);
+    gr_net_init(&net, &options);
+    gr_net_release(&net);
+    assert_true(gr_tuning_count(tuning) > 0);
+    for (size_t k = 0; k < gr_tuning_count(tuning); k++)
+        assert_true(gr_tuning_record(tuning, gr_tuning_key(tuning, k), "lanes:2", 1, &err));
+    expect_none_while_running(&options);
+    gr_tuning_free(tuning);
 }
 
 static void checked_and_poisoned_steps_allocate_nothing(void **state)

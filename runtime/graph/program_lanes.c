@@ -29,6 +29,9 @@ static const double section_seconds = 0.03, total_seconds = 2;
 /* Lanes must be faster by this factor: less is noise. */
 static const double worthwhile = 0.97;
 
+/* In lanes a section may keep so much more alive than the program does without. */
+static const double tolerable = 1.02;
+
 struct choosing {
     struct gr_program *program;
     int threads;
@@ -36,8 +39,9 @@ struct choosing {
     struct gr_section *sections;
     struct offer *offers; /* one a section */
     size_t n_sections;
-    int *branch, *lane; /* by step */
-    double deadline;    /* no new section is measured after it */
+    int *branch, *lane;  /* by step */
+    size_t serial_bytes; /* alive at most without lanes */
+    double deadline;     /* no new section is measured after it */
 };
 
 /* What is known of a section. */
@@ -343,6 +347,16 @@ static bool measure_all(struct choosing *c, const size_t *which, bool *done, str
     return ok;
 }
 
+/*
+ * Sections in lanes keep more alive. None may need more than the program does otherwise, for
+ * memory, and for the caches.
+ */
+static void leave_out_large(const struct choosing *c, bool *done)
+{
+    for (size_t k = 0; k < c->program->n_sections; k++)
+        done[k] = (double)c->program->section_bytes[k] > tolerable * (double)c->serial_bytes;
+}
+
 /* Measures what can run in so many lanes. */
 static bool try_lanes(struct choosing *c, int lanes, struct gr_error *err)
 {
@@ -353,8 +367,12 @@ static bool try_lanes(struct choosing *c, int lanes, struct gr_error *err)
     bool ok = (which && done && program->trial) || gr_fail_memory(err, "trying lanes");
     ok = ok && open_trial(c, lanes, which, err);
     if (ok && program->n_sections)
-        ok = open_lanes(program, lanes, c->threads / lanes, err) &&
-             gr_program_place(program, err) && measure_all(c, which, done, err);
+        ok = open_lanes(program, lanes, c->threads / lanes, err) && gr_program_place(program, err);
+    if (ok && program->n_sections) {
+        if (!program->options.no_memory_plan)
+            leave_out_large(c, done);
+        ok = measure_all(c, which, done, err);
+    }
     for (size_t s = 0; program->trial && s < program->n_steps; s++)
         free_kernel(&program->trial[s]);
     free(program->trial);
@@ -452,6 +470,8 @@ static bool decide(struct choosing *c, struct gr_error *err)
 {
     bool ok = true;
     if (look_up(c)) {
+        ok = gr_program_place(c->program, err);
+        c->serial_bytes = c->program->memory.lower_bound;
         c->deadline = gr_seconds() + total_seconds;
         for (int lanes = 2; ok && lanes <= c->threads; lanes++)
             if (c->threads % lanes == 0)
@@ -479,10 +499,11 @@ bool gr_program_choose_lanes(struct gr_program *program, struct gr_error *err)
                          .lane = calloc(n, sizeof *c.lane)};
     program->most_lanes = threads;
     program->sections = calloc(n, sizeof *program->sections);
+    program->section_bytes = calloc(n, sizeof *program->section_bytes);
     program->lanes = calloc((size_t)threads + 1, sizeof(struct gr_lanes *));
     program->failures = calloc((size_t)threads, sizeof *program->failures);
-    bool ok = (c.sections && c.branch && c.lane && program->sections && program->lanes &&
-               program->failures) ||
+    bool ok = (c.sections && c.branch && c.lane && program->sections && program->section_bytes &&
+               program->lanes && program->failures) ||
               gr_fail_memory(err, "compiling");
     ok = ok && gr_program_list_work(program, &c.work, err) &&
          gr_sections_find(&c.work, c.sections, &c.n_sections, c.branch, err);
@@ -504,5 +525,6 @@ void gr_program_release_lanes(struct gr_program *program)
         gr_lanes_free(program->lanes[l]);
     free(program->lanes);
     free(program->sections);
+    free(program->section_bytes);
     free(program->failures);
 }

@@ -344,6 +344,39 @@ static bool plan_homes(struct placing *p, struct gr_memory_plan *plan, struct gr
     return ok;
 }
 
+/*
+ * What is alive in each section, the lanes' blocks included; nothing there begins or ends within.
+ * Lifetimes that share memory count once, from the first of them to the last.
+ */
+static bool weigh_sections(struct placing *p, struct gr_error *err)
+{
+    struct gr_program *program = p->program;
+    struct gr_lifetime *joined = calloc((size_t)p->n_lives + 1, sizeof *joined);
+    if (!joined)
+        return gr_fail_memory(err, "planning memory");
+    for (int i = 0; i < p->n_lives; i++) {
+        const struct gr_lifetime *life = &p->lifetimes[i];
+        joined[i] = *life;
+        if (p->home[i] != NOWHERE || life->reuse_of != NOWHERE)
+            joined[i].bytes = 0;
+        if (life->reuse_of == NOWHERE)
+            continue;
+        struct gr_lifetime *root = &joined[life->reuse_of];
+        root->first = life->first < root->first ? life->first : root->first;
+        root->last = later(root->last, life->last);
+    }
+    for (size_t k = 0; k < program->n_sections; k++) {
+        const struct gr_section *section = &program->sections[k];
+        size_t alive = 0;
+        for (int i = 0; i < p->n_lives; i++)
+            if (joined[i].first <= section->last && joined[i].last >= section->first)
+                alive += joined[i].bytes;
+        program->section_bytes[k] = alive - program->memory.constants;
+    }
+    free(joined);
+    return true;
+}
+
 static bool allocate(struct placing *p, struct gr_error *err)
 {
     struct gr_program *program = p->program;
@@ -364,6 +397,8 @@ static bool allocate(struct placing *p, struct gr_error *err)
         else if (slot->constant)
             report->constants += bytes_of(program, value);
     }
+    if (program->n_sections && !weigh_sections(p, err))
+        return false;
     report->without_reuse = plan.without_reuse - report->constants;
     report->planned = plan.arena - report->constants;
     report->lower_bound = plan.lower_bound - report->constants;

@@ -43,6 +43,7 @@ struct gr_program {
 
     struct gr_section *sections; /* that run in lanes, in order */
     size_t n_sections;
+    size_t *section_bytes;   /* alive during each of them, constants apart, as it was last placed */
     struct gr_lanes **lanes; /* [most_lanes + 1] by their number; NULL: not needed */
     int most_lanes;
     struct gr_failure *failures; /* [most_lanes] of the lanes in a run */
