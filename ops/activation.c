@@ -230,6 +230,13 @@ struct gr_activation gr_activation_of(const struct gr_node *node)
                : (struct gr_activation){0};
 }
 
+bool gr_activation_is_relu_backward(const struct gr_node *consumer, const struct gr_node *node,
+                                    const struct gr_value *output)
+{
+    return consumer->op == &gr_op_activation_backward && consumer->forward->op == &gr_op_relu &&
+           consumer->inputs[0] == node->outputs[0] && consumer->inputs[1] == output;
+}
+
 void gr_activation_apply(const struct gr_activation *activation, float *dst, int64_t count)
 {
     if (!activation->function)

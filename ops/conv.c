@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "fold_norm.h"
 #include "loops.h"
@@ -170,34 +171,94 @@ static double conv_macs(const struct gr_node *node)
     return (double)(s.n * s.o * s.oh * s.ow) * (double)(s.c / s.g * s.kh * s.kw);
 }
 
+/* ---- kernels ----------------------------------------------------------------------------- */
+
+enum pass { FORWARD, DATA, WEIGHTS };
+
 typedef bool plan_fn(struct gr_planning *planning, struct gr_error *err);
 
-/* oneDNN's kernel, or OpenBLAS's where asked for or where oneDNN has nothing fast. */
-static bool choose(struct gr_planning *planning, plan_fn *onednn, plan_fn *openblas,
-                   struct gr_error *err)
+static bool always(const struct gr_planning *planning)
 {
-    if (planning->backend->kernels != GR_KERNELS_OPENBLAS) {
-        if (!onednn(planning, err))
-            return false;
-        if (planning->kernel->run)
-            return true;
-    }
-    return openblas(planning, err);
+    (void)planning;
+    return true;
+}
+
+/* The ways to compute each pass, the usual one first; NULL: not that pass. */
+static const struct way {
+    const char *name;
+    bool (*suits)(const struct gr_planning *planning);
+    plan_fn *plan[3]; /* by enum pass */
+} ways[] = {
+    {"direct", always, {gr_conv_onednn_forward, gr_conv_onednn_data, gr_conv_onednn_weights}},
+    {"winograd",
+     gr_conv_takes_winograd,
+     {gr_conv_winograd_forward, gr_conv_winograd_data, gr_conv_winograd_weights}},
+    {"winograd 6x6",
+     gr_conv_takes_tiles,
+     {gr_conv_tiles_6_forward, gr_conv_tiles_6_data, gr_conv_tiles_6_weights}},
+    {"winograd 8x8",
+     gr_conv_takes_tiles,
+     {gr_conv_tiles_8_forward, gr_conv_tiles_8_data, gr_conv_tiles_8_weights}},
+    {"flipped", gr_conv_flips, {NULL, gr_conv_flipped_data, NULL}},
+    {"space to depth", gr_conv_deepens, {gr_conv_deep_forward, NULL, gr_conv_deep_weights}},
+    {"im2col", always, {gr_conv_openblas_forward, gr_conv_openblas_data, gr_conv_openblas_weights}},
+};
+
+static int candidates(const struct gr_planning *planning, enum pass pass,
+                      const char *names[GR_MAX_CANDIDATES])
+{
+    int count = 0;
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return 0;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (ways[i].plan[pass] && ways[i].suits(planning))
+            names[count++] = ways[i].name;
+    return count;
+}
+
+/* What was chosen; else oneDNN's kernel, or OpenBLAS's where asked for or where oneDNN has nothing
+ * fast. */
+static bool plan(struct gr_planning *planning, enum pass pass, struct gr_error *err)
+{
+    const struct way *usual = &ways[0], *last = &ways[sizeof ways / sizeof *ways - 1];
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return last->plan[pass](planning, err);
+    for (size_t i = 1; planning->choice && i < sizeof ways / sizeof *ways; i++)
+        if (strcmp(ways[i].name, planning->choice) == 0)
+            return !ways[i].plan[pass] || !ways[i].suits(planning) ||
+                   ways[i].plan[pass](planning, err);
+    return usual->plan[pass](planning, err) &&
+           (planning->kernel->run || last->plan[pass](planning, err));
+}
+
+static int forward_candidates(const struct gr_planning *planning, const char **names)
+{
+    return candidates(planning, FORWARD, names);
+}
+
+static int data_candidates(const struct gr_planning *planning, const char **names)
+{
+    return candidates(planning, DATA, names);
+}
+
+static int weights_candidates(const struct gr_planning *planning, const char **names)
+{
+    return candidates(planning, WEIGHTS, names);
 }
 
 static bool conv_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return choose(planning, gr_conv_onednn_forward, gr_conv_openblas_forward, err);
+    return plan(planning, FORWARD, err);
 }
 
 static bool data_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return choose(planning, gr_conv_onednn_data, gr_conv_openblas_data, err);
+    return plan(planning, DATA, err);
 }
 
 static bool weights_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return choose(planning, gr_conv_onednn_weights, gr_conv_openblas_weights, err);
+    return plan(planning, WEIGHTS, err);
 }
 
 const struct gr_op gr_op_conv = {
@@ -211,6 +272,7 @@ const struct gr_op gr_op_conv = {
     .infer = conv_infer,
     .grad = conv_grad,
     .fuse = conv_fuse,
+    .candidates = forward_candidates,
     .plan = conv_plan,
     .macs = conv_macs,
 };
@@ -218,6 +280,7 @@ const struct gr_op gr_op_conv = {
 static const struct gr_op conv_data = {
     .kind = {.name = "conv_backward_data", .doc = "the gradient of a convolution's input"},
     .flags = GR_OP_INTERNAL,
+    .candidates = data_candidates,
     .plan = data_plan,
     .macs = conv_macs,
 };
@@ -225,6 +288,7 @@ static const struct gr_op conv_data = {
 static const struct gr_op conv_weights = {
     .kind = {.name = "conv_backward_weights", .doc = "the gradient of a convolution's parameters"},
     .flags = GR_OP_INTERNAL,
+    .candidates = weights_candidates,
     .plan = weights_plan,
     .macs = conv_macs,
 };

@@ -23,6 +23,60 @@ struct gr_conv_sizes {
 /* Of the forward node, or of the forward node of a backward one. */
 struct gr_conv_sizes gr_conv_sizes(const struct gr_node *node);
 
+/* The descriptors of a convolution, all in any layout. Zero-initialised is empty. */
+struct gr_conv_descs {
+    struct gr_desc src, weights, bias, dst;
+    dnnl_dims_t stride, dilation, pad_l, pad_r;
+};
+
+/* Activations are stored in `type`, the weights or their gradient in `weights`, the bias in f32. */
+bool gr_conv_descs_init(struct gr_conv_descs *d, const struct gr_conv_attrs *a,
+                        const struct gr_conv_sizes *s, enum gr_dtype type, enum gr_dtype weights,
+                        struct gr_error *err);
+void gr_conv_descs_release(struct gr_conv_descs *d);
+
+/* Primitive descriptors of the three passes; the caller's when the status is success. */
+dnnl_status_t gr_conv_forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d,
+                                 const_dnnl_primitive_attr_t attr);
+dnnl_status_t gr_conv_data_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                              dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d);
+dnnl_status_t gr_conv_weights_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d,
+                                 const struct gr_conv_descs *forward);
+
+/*
+ * *usable: a descriptor came of it that is not reference loops. False and *err: a failure other
+ * than that there is none.
+ */
+bool gr_conv_usable(const struct gr_planning *planning, dnnl_status_t status,
+                    dnnl_primitive_desc_t *pd, bool *usable, struct gr_error *err);
+
+/* The attributes of what is fused behind the convolution; *attr NULL: nothing is. */
+bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
+                        struct gr_error *err);
+
+/*
+ * Other ways, of which a plan chooses (planning->choice). Each asks whether the shape is one for
+ * it; as oneDNN's own, kernels leave planning->kernel->run NULL where oneDNN has nothing for them.
+ */
+bool gr_conv_takes_winograd(const struct gr_planning *planning); /* conv_winograd.c */
+bool gr_conv_winograd_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_winograd_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_winograd_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_flips(const struct gr_planning *planning); /* the filters: conv_flipped.c */
+bool gr_conv_flipped_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_deepens(const struct gr_planning *planning); /* space to depth: conv_deep.c */
+bool gr_conv_deep_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_deep_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_takes_tiles(const struct gr_planning *planning); /* of 6×6, 8×8: conv_tiles.c */
+bool gr_conv_tiles_6_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err);
+
 /*
  * Kernels: forward (inputs src, weight, bias?, addend?), data (inputs dy, weight; output dx),
  * weights (inputs dy, src; outputs dw, db?). oneDNN's leave planning->kernel->run NULL where it has

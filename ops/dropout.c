@@ -13,6 +13,7 @@
 
 #include "base/random.h"
 #include "loops.h"
+#include "vector_clones.h"
 
 struct dropout_attrs {
     double p;
@@ -29,23 +30,44 @@ static const struct gr_attr dropout_table[] = {
     {0},
 };
 
-/* Bit b is set where the b-th piece of the block keeps its element. */
-static uint8_t keep_bits(const struct gr_random_key *key, int64_t block, uint32_t threshold)
+enum { CHUNK = 64 }; /* blocks drawn at a time */
+
+/* keep[i] is all ones where piece i keeps its element, else 0; two pieces a word. */
+GR_VECTOR_CLONES
+static void find_kept(const uint32_t *words, int32_t *keep, int64_t n_words, uint32_t threshold)
 {
-    uint32_t words[4], bits = 0;
-    gr_random_block(key, (uint64_t)block, words);
-    for (unsigned b = 0; b < 8; b++) {
-        const uint32_t piece = words[b / 2] >> (b % 2 ? 16 : 0) & 0xffff;
-        bits |= (uint32_t)(piece >= threshold) << b;
+    for (int64_t w = 0; w < n_words; w++) {
+        keep[2 * w] = -(int32_t)((words[w] & 0xffffu) >= threshold);
+        keep[2 * w + 1] = -(int32_t)((words[w] >> 16) >= threshold);
     }
-    return (uint8_t)bits;
 }
 
-/* dst = src · scale where the mask has a bit, else 0; n is 8 but at the end. */
-static void apply(const float *src, float *dst, int64_t n, unsigned bits, float scale)
+/* The same from the mask's bits. */
+GR_VECTOR_CLONES
+static void read_mask(const uint8_t *mask, int32_t *keep, int64_t blocks)
 {
+    for (int64_t b = 0; b < blocks; b++)
+        for (int i = 0; i < 8; i++)
+            keep[8 * b + i] = -(int32_t)(mask[b] >> i & 1);
+}
+
+static void write_mask(const int32_t *keep, uint8_t *mask, int64_t blocks)
+{
+    for (int64_t b = 0; b < blocks; b++) {
+        uint32_t bits = 0;
+        for (int i = 0; i < 8; i++)
+            bits |= (uint32_t)keep[8 * b + i] & 1u << i;
+        mask[b] = (uint8_t)bits;
+    }
+}
+
+/* dst = src · scale where keep says so, else 0. */
+GR_VECTOR_CLONES
+static void apply(const float *src, float *dst, const int32_t *keep, int64_t n, float scale)
+{
+#pragma omp simd
     for (int64_t i = 0; i < n; i++)
-        dst[i] = bits >> i & 1 ? src[i] * scale : 0;
+        dst[i] = keep[i] ? src[i] * scale : 0;
 }
 
 static float scale_of(const struct gr_node *node)
@@ -58,8 +80,8 @@ static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *no
                         struct gr_error *err)
 {
     (void)err;
-    const struct gr_random_key key = gr_random_key(run->seed, GR_RANDOM_DROPOUT,
-                                                   (uint32_t)run->step, gr_random_name(node->name));
+    const struct gr_random_key key = gr_random_key(
+        run->seed, GR_RANDOM_DROPOUT, (uint32_t)run->step, gr_random_name(gr_node_key(node)));
     const double p = ((const struct dropout_attrs *)node->attrs)->p;
     const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
     const float scale = scale_of(node);
@@ -68,11 +90,15 @@ static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *no
     float *dst = buffers->dst[0];                                 /* [count] */
     uint8_t *mask = node->n_outputs > 1 ? buffers->dst[1] : NULL; /* [blocks] */
 #pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        const uint8_t bits = keep_bits(&key, b, threshold);
-        apply(src + 8 * b, dst + 8 * b, b + 1 < blocks ? 8 : count - 8 * b, bits, scale);
+    for (int64_t b = 0; b < blocks; b += CHUNK) {
+        const int64_t drawn = blocks - b < CHUNK ? blocks - b : CHUNK, left = count - 8 * b;
+        uint32_t words[4 * CHUNK];
+        int32_t keep[8 * CHUNK];
+        gr_random_word_blocks(&key, (uint64_t)b, drawn, words);
+        find_kept(words, keep, 4 * drawn, threshold);
+        apply(src + 8 * b, dst + 8 * b, keep, left < 8 * drawn ? left : 8 * drawn, scale);
         if (mask)
-            mask[b] = bits;
+            write_mask(keep, mask + b, drawn);
     }
     return true;
 }
@@ -88,8 +114,12 @@ static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *n
     const uint8_t *mask = buffers->src[1]; /* [blocks] */
     float *dx = buffers->dst[0];           /* [count] */
 #pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++)
-        apply(dy + 8 * b, dx + 8 * b, b + 1 < blocks ? 8 : count - 8 * b, mask[b], scale);
+    for (int64_t b = 0; b < blocks; b += CHUNK) {
+        const int64_t read = blocks - b < CHUNK ? blocks - b : CHUNK, left = count - 8 * b;
+        int32_t keep[8 * CHUNK];
+        read_mask(mask + b, keep, read);
+        apply(dy + 8 * b, dx + 8 * b, keep, left < 8 * read ? left : 8 * read, scale);
+    }
     return true;
 }
 
@@ -100,8 +130,8 @@ static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *n
 static const struct gr_layout *drawing_layout(const struct gr_layout *layout,
                                               const struct gr_value *value)
 {
-    const bool dense =
-        layout && gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
+    const bool dense = layout && gr_layout_dtype(layout, value) == GR_F32 &&
+                       gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
     return dense && value->shape.rank > 2 ? layout : &gr_layout_plain;
 }
 

@@ -7,42 +7,31 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "activation.h"
 #include "fold_norm.h"
 #include "gemv.h"
+#include "linear.h"
 #include "loops.h"
 #include "ops.h"
 
-struct linear_attrs {
-    int64_t out_features;
-    bool bias;
-    struct gr_activation activation; /* fused behind it; not an attribute of the model file */
-};
-
 static const struct gr_attr linear_attrs[] = {
-    {"out_features", GR_ATTR_INT, offsetof(struct linear_attrs, out_features), .required = true,
+    {"out_features", GR_ATTR_INT, offsetof(struct gr_linear_attrs, out_features), .required = true,
      .min = 1, .max = 1 << 28, .doc = "number of outputs"},
-    {"bias", GR_ATTR_BOOL, offsetof(struct linear_attrs, bias), .def = 1,
+    {"bias", GR_ATTR_BOOL, offsetof(struct gr_linear_attrs, bias), .def = 1,
      .doc = "add a bias to each output"},
     {0}};
 
-/* src [N, C] (flattened), weight [O, C], dst [N, O]. */
-struct sizes {
-    int64_t n, c, o;
-};
-
-static struct sizes sizes_of(const struct gr_node *node)
+struct gr_linear_sizes gr_linear_sizes(const struct gr_node *node)
 {
     if (node->forward)
         node = node->forward;
     const struct gr_shape *src = &node->inputs[0]->shape;
-    return (struct sizes){src->dim[0], gr_shape_count(src) / src->dim[0],
-                          ((const struct linear_attrs *)node->attrs)->out_features};
+    return (struct gr_linear_sizes){src->dim[0], gr_shape_count(src) / src->dim[0],
+                                    ((const struct gr_linear_attrs *)node->attrs)->out_features};
 }
 
 static bool linear_infer(struct gr_node *node, struct gr_error *err)
 {
-    const struct linear_attrs *a = node->attrs;
+    const struct gr_linear_attrs *a = node->attrs;
     const struct gr_value *src = node->inputs[0];
     if (!gr_loops_expect_f32(node, 0, err))
         return false;
@@ -54,14 +43,14 @@ static bool linear_infer(struct gr_node *node, struct gr_error *err)
 
 static bool weight_shape(const struct gr_node *node, struct gr_shape *shape)
 {
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     *shape = (struct gr_shape){2, {s.o, s.c}};
     return true;
 }
 
 static bool bias_shape(const struct gr_node *node, struct gr_shape *shape)
 {
-    const struct linear_attrs *a = node->attrs;
+    const struct gr_linear_attrs *a = node->attrs;
     *shape = (struct gr_shape){1, {a->out_features}};
     return a->bias;
 }
@@ -96,9 +85,9 @@ static bool linear_grad(struct gr_node *node, struct gr_grad *grad, struct gr_er
 
 static bool linear_fuse(struct gr_node *node, const struct gr_node *consumer)
 {
-    const struct linear_attrs *a = node->attrs;
+    const struct gr_linear_attrs *a = node->attrs;
     const struct gr_activation activation = gr_activation_of(consumer);
-    struct linear_attrs *fused = gr_pool_alloc(&node->graph->pool, sizeof *fused);
+    struct gr_linear_attrs *fused = gr_pool_alloc(&node->graph->pool, sizeof *fused);
     if (!fused || a->activation.function)
         return false;
     *fused = *a;
@@ -114,99 +103,8 @@ static bool linear_fuse(struct gr_node *node, const struct gr_node *consumer)
 
 static double linear_macs(const struct gr_node *node)
 {
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     return (double)s.n * (double)s.c * (double)s.o;
-}
-
-/* ---- oneDNN ------------------------------------------------------------------------------ */
-
-struct linear_descs {
-    struct gr_desc src, weights, bias, dst;
-};
-
-static bool init_descs(struct linear_descs *d, const struct gr_node *node, struct gr_error *err)
-{
-    const struct sizes s = sizes_of(node);
-    const struct gr_node *forward = node->forward ? node->forward : node;
-    /* A flattened input is read as it lies in plain memory. */
-    const enum gr_format src = forward->inputs[0]->shape.rank > 2 ? GR_FORMAT_PLAIN : GR_FORMAT_ANY;
-    *d = (struct linear_descs){0};
-    return gr_desc_init(&d->src, 2, (int64_t[]){s.n, s.c}, GR_F32, src, err) &&
-           gr_desc_init(&d->weights, 2, (int64_t[]){s.o, s.c}, GR_F32, GR_FORMAT_ANY, err) &&
-           gr_desc_init(&d->dst, 2, (int64_t[]){s.n, s.o}, GR_F32, GR_FORMAT_ANY, err) &&
-           (forward->n_inputs < 3 || gr_desc_init(&d->bias, 1, &s.o, GR_F32, GR_FORMAT_PLAIN, err));
-}
-
-static void release_descs(struct linear_descs *d)
-{
-    gr_desc_release(&d->src);
-    gr_desc_release(&d->weights);
-    gr_desc_release(&d->bias);
-    gr_desc_release(&d->dst);
-}
-
-static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
-                                const struct linear_descs *d, const_dnnl_primitive_attr_t attr)
-{
-    return gr_onednn_linear(pd, backend->engine, dnnl_forward_training, gr_desc_get(&d->src),
-                            gr_desc_get(&d->weights), gr_desc_get(&d->bias), gr_desc_get(&d->dst),
-                            attr);
-}
-
-static bool onednn_forward(struct gr_planning *planning, struct gr_error *err)
-{
-    const struct linear_attrs *a = planning->node->attrs;
-    static const struct gr_onednn_arg args[] = {
-        {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, GR_DST(0)}, {DNNL_ARG_BIAS, 2}};
-    dnnl_primitive_attr_t fused = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    struct linear_descs d;
-    bool ok = init_descs(&d, planning->node, err);
-    if (ok && a->activation.function) {
-        fused = gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
-        ok = fused || gr_fail_memory(err, "the attributes of a linear layer");
-    }
-    ok = ok &&
-         gr_onednn_ok(
-             forward_pd(&pd, planning->backend, &d, fused ? fused : planning->backend->attr),
-             planning->node, err) &&
-         gr_onednn_kernel(planning, pd, args, a->bias ? 4 : 3, err);
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
-    release_descs(&d);
-    return ok;
-}
-
-/* Both backward kernels: the descriptor differs, the arguments too. */
-static bool onednn_backward(struct gr_planning *planning, bool data, struct gr_error *err)
-{
-    struct gr_backend *backend = planning->backend;
-    static const struct gr_onednn_arg data_args[] = {
-        {DNNL_ARG_DIFF_DST, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DIFF_SRC, GR_DST(0)}};
-    static const struct gr_onednn_arg weights_args[] = {{DNNL_ARG_DIFF_DST, 0},
-                                                        {DNNL_ARG_SRC, 1},
-                                                        {DNNL_ARG_DIFF_WEIGHTS, GR_DST(0)},
-                                                        {DNNL_ARG_DIFF_BIAS, GR_DST(1)}};
-    dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    struct linear_descs d;
-    bool ok = init_descs(&d, planning->node, err) &&
-              gr_onednn_ok(forward_pd(&hint, backend, &d, backend->attr), planning->node, err);
-    if (ok) {
-        const dnnl_status_t status =
-            data ? gr_onednn_linear_data(&pd, backend->engine, gr_desc_get(&d.src),
-                                         gr_desc_get(&d.weights), gr_desc_get(&d.dst), hint,
-                                         backend->attr)
-                 : gr_onednn_linear_weights(&pd, backend->engine, gr_desc_get(&d.src),
-                                            gr_desc_get(&d.weights), gr_desc_get(&d.bias),
-                                            gr_desc_get(&d.dst), hint, backend->attr);
-        ok = gr_onednn_ok(status, planning->node, err) &&
-             gr_onednn_kernel(planning, pd, data ? data_args : weights_args,
-                              planning->node->n_outputs > 1 ? 4 : 3, err);
-    }
-    if (hint)
-        dnnl_primitive_desc_destroy(hint);
-    release_descs(&d);
-    return ok;
 }
 
 /* ---- OpenBLAS ---------------------------------------------------------------------------- */
@@ -216,8 +114,8 @@ static bool forward_run(const struct gr_kernel *kernel, const struct gr_node *no
                         struct gr_error *err)
 {
     (void)kernel, (void)run, (void)err;
-    const struct linear_attrs *a = node->attrs;
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_attrs *a = node->attrs;
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     const float *bias = a->bias ? buffers->src[2] : NULL;
     float *dst = buffers->dst[0];
     for (int64_t n = 0; n < s.n; n++)
@@ -235,7 +133,7 @@ static bool data_run(const struct gr_kernel *kernel, const struct gr_node *node,
                      struct gr_error *err)
 {
     (void)kernel, (void)run, (void)err;
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)s.n, (blasint)s.c, (blasint)s.o,
                 1, buffers->src[0], (blasint)s.o, buffers->src[1], (blasint)s.c, 0, buffers->dst[0],
                 (blasint)s.c);
@@ -247,7 +145,7 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
                         struct gr_error *err)
 {
     (void)kernel, (void)run, (void)err;
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     const float *dy = buffers->src[0]; /* [N, O] */
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)s.o, (blasint)s.c, (blasint)s.n,
                 1, dy, (blasint)s.o, buffers->src[1], (blasint)s.c, 0, buffers->dst[0],
@@ -282,8 +180,8 @@ static bool gemv_run(const struct gr_kernel *kernel, const struct gr_node *node,
                      struct gr_error *err)
 {
     (void)kernel, (void)run, (void)err;
-    const struct linear_attrs *a = node->attrs;
-    const struct sizes s = sizes_of(node);
+    const struct gr_linear_attrs *a = node->attrs;
+    const struct gr_linear_sizes s = gr_linear_sizes(node);
     gr_gemv(buffers->src[1], buffers->src[0], a->bias ? buffers->src[2] : NULL, buffers->dst[0],
             s.o, s.c);
     gr_activation_apply(&a->activation, buffers->dst[0], s.o);
@@ -293,7 +191,8 @@ static bool gemv_run(const struct gr_kernel *kernel, const struct gr_node *node,
 /* Where the weights are plain, or lie no way yet: another layout would have to be undone. */
 static bool suits_gemv(const struct gr_planning *planning)
 {
-    return sizes_of(planning->node).n == 1 && !planning->node->graph->training &&
+    return planning->precision == GR_PRECISION_F32 && gr_linear_sizes(planning->node).n == 1 &&
+           !planning->node->graph->training &&
            (!planning->src[1] || planning->src[1] == &gr_layout_plain);
 }
 
@@ -311,24 +210,24 @@ static bool linear_plan(struct gr_planning *planning, struct gr_error *err)
     if (!wants_openblas(planning) && suits_gemv(planning))
         return plan_gemv(planning);
     return wants_openblas(planning) ? openblas(planning, forward_run)
-                                    : onednn_forward(planning, err);
+                                    : gr_linear_onednn_forward(planning, err);
 }
 
 static bool data_plan(struct gr_planning *planning, struct gr_error *err)
 {
     return wants_openblas(planning) ? openblas(planning, data_run)
-                                    : onednn_backward(planning, true, err);
+                                    : gr_linear_onednn_data(planning, err);
 }
 
 static bool weights_plan(struct gr_planning *planning, struct gr_error *err)
 {
     return wants_openblas(planning) ? openblas(planning, weights_run)
-                                    : onednn_backward(planning, false, err);
+                                    : gr_linear_onednn_weights(planning, err);
 }
 
 const struct gr_op gr_op_linear = {
     .kind = {"linear", "fully connected layer: src weight^T + bias", linear_attrs,
-             sizeof(struct linear_attrs)},
+             sizeof(struct gr_linear_attrs)},
     .category = "linear",
     .min_inputs = 1,
     .max_inputs = 1,
@@ -352,6 +251,7 @@ static const struct gr_op linear_weights = {
     .kind = {.name = "linear_backward_weights",
              .doc = "the gradient of a linear layer's parameters"},
     .flags = GR_OP_INTERNAL,
+    .fuse_update = gr_linear_take_update,
     .plan = weights_plan,
     .macs = linear_macs,
 };

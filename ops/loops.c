@@ -4,6 +4,9 @@
 #include "loops.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "onednn.h"
 
 struct state {
     int64_t count; /* floats in memory, padding included */
@@ -49,10 +52,30 @@ const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *plannin
         const struct gr_layout *layout = planning->src[i];
         const struct gr_value *value = planning->node->inputs[i];
         const size_t dense = (size_t)gr_shape_count(&value->shape) * sizeof(float);
+        if (!layout || layout == &gr_layout_plain || value->dtype != GR_F32)
+            continue;
+        if (layout->dtype != GR_F32)
+            layout = gr_onednn_blocked(planning->backend, value, GR_F32, NULL);
         if (layout && layout != &gr_layout_plain && layout->bytes >= dense)
             return layout;
     }
     return &gr_layout_plain;
+}
+
+struct gr_lanes gr_loops_lanes(const struct gr_layout *layout)
+{
+    static const struct {
+        const char *name;
+        int64_t count;
+    } known[] = {{"plain", 1}, {"nchw", 1}, {"nChw8c", 8}, {"nChw16c", 16}};
+    if (!layout)
+        return (struct gr_lanes){0, false};
+    const bool bf16 = layout != &gr_layout_plain && layout->dtype == GR_BF16;
+    const char *name = bf16 ? layout->name + strlen("bf16:") : layout->name;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i].name) == 0)
+            return (struct gr_lanes){known[i].count, bf16};
+    return (struct gr_lanes){0, false};
 }
 
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err)

@@ -30,11 +30,19 @@ bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kerne
 int64_t gr_loops_count(const struct gr_kernel *kernel);
 
 /*
- * The layout that inputs first to first + n_src - 1 can best share: the first that is not plain and
- * holds f32; else plain.
+ * The f32 layout that inputs first to first + n_src - 1 can best share: the first that is not
+ * plain, or the blocked one where that is stored in another type; else plain.
  */
 const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
                                                int n_src);
+
+/* Channels that lie together in a layout [N, C / count, ..., count], and the type of an element. */
+struct gr_lanes {
+    int64_t count; /* 16, 8, or 1: plain; 0: another layout */
+    bool bf16;
+};
+
+struct gr_lanes gr_loops_lanes(const struct gr_layout *layout); /* may be NULL */
 
 /* A model error unless the node's data inputs from first on are f32. */
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err);

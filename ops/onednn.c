@@ -11,26 +11,17 @@
 
 /* ---- versions ---------------------------------------------------------------------------- */
 
-enum { MAX_BLOCKS = 12 };
-
-/* What both versions say of a memory descriptor. */
-struct facts {
-    int rank, n_blocks;
-    bool blocked; /* false: an opaque layout */
-    int64_t dims[DNNL_MAX_NDIMS], strides[DNNL_MAX_NDIMS];
-    int64_t blocks[MAX_BLOCKS], indices[MAX_BLOCKS];
-};
-
 #if DNNL_VERSION_MAJOR >= 3
 
-static void facts_of(gr_md md, struct facts *f)
+void gr_onednn_facts(gr_md md, struct gr_onednn_facts *f)
 {
     dnnl_format_kind_t kind = dnnl_format_kind_undef;
     const dnnl_dims_t *dims = NULL, *strides = NULL, *blocks = NULL, *indices = NULL;
     int rank = 0, n_blocks = 0;
-    *f = (struct facts){0};
+    *f = (struct gr_onednn_facts){0};
     dnnl_memory_desc_query(md, dnnl_query_format_kind, &kind);
     dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &rank);
+    dnnl_memory_desc_query(md, dnnl_query_data_type, &f->type);
     dnnl_memory_desc_query(md, dnnl_query_dims, &dims);
     f->rank = rank;
     f->blocked = kind == dnnl_blocked;
@@ -47,7 +38,7 @@ static void facts_of(gr_md md, struct facts *f)
     memcpy(f->indices, *indices, sizeof f->dims[0] * (size_t)n_blocks);
 }
 
-static bool copy_md(struct gr_desc *desc, gr_md md)
+bool gr_desc_copy(struct gr_desc *desc, gr_md md)
 {
     desc->made = dnnl_memory_desc_clone(&desc->md, md) == dnnl_success;
     return desc->made;
@@ -84,11 +75,13 @@ static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t algorit
 
 #else
 
-static void facts_of(gr_md md, struct facts *f)
+void gr_onednn_facts(gr_md md, struct gr_onednn_facts *f)
 {
     const size_t rank = (size_t)md->ndims;
-    *f = (struct facts){.rank = md->ndims,
-                        .blocked = md->format_kind == dnnl_blocked && md->extra.flags == 0};
+    *f = (struct gr_onednn_facts){.rank = md->ndims,
+                                  .type = md->data_type,
+                                  .blocked =
+                                      md->format_kind == dnnl_blocked && md->extra.flags == 0};
     memcpy(f->dims, md->dims, sizeof f->dims[0] * rank);
     if (!f->blocked)
         return;
@@ -99,7 +92,7 @@ static void facts_of(gr_md md, struct facts *f)
     memcpy(f->indices, b->inner_idxs, sizeof f->dims[0] * (size_t)b->inner_nblks);
 }
 
-static bool copy_md(struct gr_desc *desc, gr_md md)
+bool gr_desc_copy(struct gr_desc *desc, gr_md md)
 {
     *desc = (struct gr_desc){*md, true};
     return true;
@@ -302,267 +295,38 @@ bool gr_desc_of(struct gr_desc *desc, const struct gr_value *value, enum gr_form
                         value->dtype, format, err);
 }
 
-bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct gr_error *err)
+bool gr_onednn_has_isa(dnnl_cpu_isa_t isa)
+{
+    /* An instruction set is bits, one for each that it includes; their numbers have no order. */
+    const unsigned have = (unsigned)dnnl_get_effective_cpu_isa(), wanted = (unsigned)isa;
+    return (have & wanted) == wanted;
+}
+
+bool gr_desc_tagged(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_dtype dtype,
+                    dnnl_format_tag_t tag, struct gr_error *err)
+{
+    dnnl_dims_t all = {0};
+    memcpy(all, dims, (size_t)rank * sizeof *dims);
+    const dnnl_status_t status = md_by_tag(desc, rank, all, types[dtype], tag);
+    desc->made = status == dnnl_success;
+    return gr_onednn_ok(status, NULL, err);
+}
+
+bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, enum gr_dtype dtype,
+                     struct gr_error *err)
 {
     if (value->shape.rank != 4)
-        return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
-    /* An instruction set is bits, one for each that it includes; their numbers have no order. */
-    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), widest = dnnl_cpu_isa_avx512_core;
-    const bool wide = (isa & widest) == widest;
-    dnnl_dims_t dims = {0};
-    memcpy(dims, value->shape.dim, 4 * sizeof *dims);
-    const dnnl_status_t status =
-        md_by_tag(desc, 4, dims, types[value->dtype], wide ? dnnl_nChw16c : dnnl_nChw8c);
-    desc->made = status == dnnl_success;
-    return gr_onednn_ok(status, value->producer, err);
+        return gr_desc_init(desc, value->shape.rank, value->shape.dim, dtype, GR_FORMAT_PLAIN, err);
+    const bool wide = gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
+    return gr_desc_tagged(desc, 4, value->shape.dim, dtype, wide ? dnnl_nChw16c : dnnl_nChw8c, err);
 }
 
-/* ---- layouts ----------------------------------------------------------------------------- */
-
-struct gr_onednn_layout {
-    struct gr_layout base; /* first, so that a pointer to it is a pointer to this */
-    struct gr_desc desc;
-    char name[40];
-};
-
-bool gr_desc_in(struct gr_desc *desc, const struct gr_value *value, const struct gr_layout *layout,
-                struct gr_error *err)
+enum gr_dtype gr_onednn_dtype(dnnl_data_type_t type)
 {
-    if (!layout || layout == &gr_layout_plain)
-        return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
-    if (!copy_md(desc, gr_desc_get(&((const struct gr_onednn_layout *)layout)->desc)))
-        return gr_fail_memory(err, "a memory descriptor");
-    return true;
-}
-
-/* "nChw16c" in the letters of the tensor's dimensions: outer strides first, then the blocks. */
-static void name_layout(const struct facts *f, bool weights, char *name, size_t size)
-{
-    static const char *const letters[2][6] = {{"", "x", "nc", "ncw", "nchw", "ncdhw"},
-                                              {"", "o", "oi", "oiw", "oihw", "goihw"}};
-    const char *letter = f->rank < 6 ? letters[weights][f->rank] : "abcdefghijkl";
-    bool used[DNNL_MAX_NDIMS] = {false}, split[DNNL_MAX_NDIMS] = {false};
-    size_t length = 0;
-    if (!f->blocked) {
-        snprintf(name, size, "opaque");
-        return;
-    }
-    for (int b = 0; b < f->n_blocks; b++)
-        split[f->indices[b]] = true;
-    for (int k = 0; k < f->rank; k++) {
-        int widest = -1;
-        for (int d = 0; d < f->rank; d++)
-            if (!used[d] && (widest < 0 || f->strides[d] > f->strides[widest]))
-                widest = d;
-        used[widest] = true;
-        const char c = letter[widest];
-        if (length + 1 < size)
-            name[length++] = split[widest] ? (char)(c - 'a' + 'A') : c;
-    }
-    name[length] = '\0';
-    for (int b = 0; b < f->n_blocks; b++) {
-        const int n = snprintf(name + length, size - length, "%d%c", (int)f->blocks[b],
-                               letter[f->indices[b]]);
-        if (n < 0 || (size_t)n >= size - length)
-            return;
-        length += (size_t)n;
-    }
-}
-
-static bool is_plain(const struct facts *f)
-{
-    int64_t stride = 1;
-    if (!f->blocked || f->n_blocks)
-        return false;
-    for (int d = f->rank; d-- > 0; stride *= f->dims[d])
-        if (f->dims[d] > 1 && f->strides[d] != stride)
-            return false;
-    return true;
-}
-
-/* The interned layout of md, plain or not; the first to ask says whose letters its name has. */
-static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool weights,
-                                      struct gr_error *err)
-{
-    struct facts facts;
-    facts_of(md, &facts);
-    for (size_t i = 0; i < backend->n_layouts; i++)
-        if (dnnl_memory_desc_equal(gr_desc_get(&backend->layouts[i]->desc), md))
-            return &backend->layouts[i]->base;
-    struct gr_onednn_layout *layout = calloc(1, sizeof *layout);
-    if (!layout ||
-        !gr_grow((void **)&backend->layouts, &backend->layouts_capacity, backend->n_layouts,
-                 sizeof(struct gr_onednn_layout *)) ||
-        !copy_md(&layout->desc, md)) {
-        free(layout);
-        gr_fail_memory(err, "a layout");
-        return NULL;
-    }
-    name_layout(&facts, weights, layout->name, sizeof layout->name);
-    layout->base = (struct gr_layout){dnnl_memory_desc_get_size(md), layout->name};
-    backend->layouts[backend->n_layouts++] = layout;
-    return &layout->base;
-}
-
-/* gr_layout_plain if md is row-major, else its interned layout. */
-static const struct gr_layout *layout_of(struct gr_backend *backend, gr_md md, bool weights,
-                                         struct gr_error *err)
-{
-    struct facts facts;
-    facts_of(md, &facts);
-    return is_plain(&facts) ? &gr_layout_plain : intern(backend, md, weights, err);
-}
-
-const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
-                                            struct gr_error *err)
-{
-    const int64_t count = (int64_t)bytes;
-    struct gr_desc desc = {0};
-    if (!gr_desc_init(&desc, 1, &count, GR_U8, GR_FORMAT_PLAIN, err))
-        return NULL;
-    const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-void gr_onednn_layouts_release(struct gr_backend *backend)
-{
-    for (size_t i = 0; i < backend->n_layouts; i++) {
-        gr_desc_release(&backend->layouts[i]->desc);
-        free(backend->layouts[i]);
-    }
-    free(backend->layouts);
-}
-
-/* ---- kernels ----------------------------------------------------------------------------- */
-
-enum { MAX_ARGS = 10 };
-
-struct kernel_state {
-    dnnl_primitive_t primitive;
-    dnnl_stream_t stream;
-    int n_args; /* the scratchpad included, last */
-    dnnl_exec_arg_t args[MAX_ARGS];
-    int places[MAX_ARGS];
-    bool has_scratch;
-    char impl[64];
-};
-
-static void free_kernel_state(void *pointer)
-{
-    struct kernel_state *state = pointer;
-    for (int i = 0; state && i < state->n_args; i++)
-        dnnl_memory_destroy(state->args[i].memory);
-    if (state && state->primitive)
-        dnnl_primitive_destroy(state->primitive);
-    free(state);
-}
-
-static bool bind_kernel(struct gr_kernel *kernel, const struct gr_buffers *buffers,
-                        struct gr_error *err)
-{
-    struct kernel_state *state = kernel->state;
-    for (int i = 0; i < state->n_args; i++) {
-        const int place = state->places[i];
-        void *data = state->has_scratch && i == state->n_args - 1 ? buffers->scratch
-                     : place >= 0                                 ? buffers->src[place]
-                                                                  : buffers->dst[-1 - place];
-        if (!gr_onednn_ok(dnnl_memory_set_data_handle(state->args[i].memory, data), NULL, err))
-            return false;
-    }
-    return true;
-}
-
-static bool run_kernel(const struct gr_kernel *kernel, const struct gr_node *node,
-                       const struct gr_buffers *buffers, const struct gr_run *run,
-                       struct gr_error *err)
-{
-    (void)buffers;
-    (void)run;
-    const struct kernel_state *state = kernel->state;
-    dnnl_status_t status =
-        dnnl_primitive_execute(state->primitive, state->stream, state->n_args, state->args);
-    if (status == dnnl_success)
-        status = dnnl_stream_wait(state->stream);
-    if (status == dnnl_success)
-        return true;
-    return gr_fail(err, GR_ERR_RUNTIME, "%s (%s): oneDNN failed with status %d", node->name,
-                   node->op->kind.name, (int)status);
-}
-
-static bool add_arg(struct kernel_state *state, dnnl_engine_t engine, gr_md md, int arg, int place)
-{
-    dnnl_memory_t memory;
-    if (dnnl_memory_create(&memory, md, engine, DNNL_MEMORY_NONE) != dnnl_success)
-        return false;
-    state->args[state->n_args] = (dnnl_exec_arg_t){arg, memory};
-    state->places[state->n_args++] = place;
-    return true;
-}
-
-static bool fill_kernel(struct gr_planning *planning, const_dnnl_primitive_desc_t pd,
-                        struct kernel_state *state, const struct gr_onednn_arg *args, int n_args,
-                        struct gr_error *err)
-{
-    struct gr_backend *backend = planning->backend;
-    for (int i = 0; i < n_args; i++) {
-        gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].arg);
-        const int place = args[i].place;
-        const struct gr_value *value =
-            place >= 0 ? planning->node->inputs[place] : planning->node->outputs[-1 - place];
-        const bool weights =
-            args[i].arg == DNNL_ARG_WEIGHTS || args[i].arg == DNNL_ARG_DIFF_WEIGHTS;
-        const struct gr_layout *layout = value->kind == GR_VALUE_WORKSPACE
-                                             ? intern(backend, md, false, err)
-                                             : layout_of(backend, md, weights, err);
-        if (!layout)
-            return false;
-        *(place >= 0 ? &planning->src[place] : &planning->dst[-1 - place]) = layout;
-        if (!add_arg(state, backend->engine, md, args[i].arg, args[i].place))
-            return gr_fail_memory(err, "a kernel's arguments");
-    }
-    gr_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
-    planning->kernel->scratch_bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
-    if (planning->kernel->scratch_bytes) {
-        if (!add_arg(state, backend->engine, scratch, DNNL_ARG_SCRATCHPAD, 0))
-            return gr_fail_memory(err, "a kernel's scratch");
-        state->has_scratch = true;
-    }
-    return gr_onednn_ok(dnnl_primitive_create(&state->primitive, pd), planning->node, err);
-}
-
-static const char *impl_of(const_dnnl_primitive_desc_t pd)
-{
-    const char *impl = NULL;
-    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&impl);
-    return impl ? impl : "";
-}
-
-bool gr_onednn_is_ref(const_dnnl_primitive_desc_t pd)
-{
-    return strstr(impl_of(pd), "ref") != NULL;
-}
-
-bool gr_onednn_kernel(struct gr_planning *planning, dnnl_primitive_desc_t pd,
-                      const struct gr_onednn_arg *args, int n_args, struct gr_error *err)
-{
-    struct kernel_state *state = calloc(1, sizeof *state);
-    bool ok = state != NULL;
-    if (!ok) {
-        gr_fail_memory(err, "a kernel");
-        goto out;
-    }
-    state->stream = planning->backend->stream;
-    planning->kernel->state = state;
-    planning->kernel->free_state = free_kernel_state;
-    planning->kernel->bind = bind_kernel;
-    planning->kernel->run = run_kernel;
-    snprintf(state->impl, sizeof state->impl, "%s", impl_of(pd));
-    planning->kernel->impl = state->impl;
-    ok = fill_kernel(planning, pd, state, args, n_args, err);
-out:
-    dnnl_primitive_desc_destroy(pd);
-    return ok;
+    for (int t = 0; t < GR_DTYPE_COUNT; t++)
+        if (types[t] == type)
+            return (enum gr_dtype)t;
+    return GR_U8;
 }
 
 dnnl_primitive_attr_t gr_onednn_fused_attr(gr_md addend, const dnnl_alg_kind_t *algorithm,
@@ -584,90 +348,4 @@ dnnl_primitive_attr_t gr_onednn_fused_attr(gr_md addend, const dnnl_alg_kind_t *
         return NULL;
     }
     return attr;
-}
-
-/* ---- reorders ---------------------------------------------------------------------------- */
-
-/*
- * The descriptors of both sides of a reorder. Logical dims may differ from the value's (a grouped
- * convolution sees its weights as five-dimensional); the plain side follows the other.
- */
-static bool reorder_descs(const struct gr_value *value, const struct gr_layout *from,
-                          const struct gr_layout *to, struct gr_desc *src, struct gr_desc *dst,
-                          struct gr_error *err)
-{
-    const struct gr_layout *laid = to != &gr_layout_plain ? to : from;
-    if (laid == &gr_layout_plain)
-        return gr_desc_of(src, value, GR_FORMAT_PLAIN, err) &&
-               gr_desc_of(dst, value, GR_FORMAT_PLAIN, err);
-    struct facts f;
-    facts_of(gr_desc_get(&((const struct gr_onednn_layout *)laid)->desc), &f);
-    return (from == &gr_layout_plain
-                ? gr_desc_init(src, f.rank, f.dims, value->dtype, GR_FORMAT_PLAIN, err)
-                : gr_desc_in(src, value, from, err)) &&
-           (to == &gr_layout_plain
-                ? gr_desc_init(dst, f.rank, f.dims, value->dtype, GR_FORMAT_PLAIN, err)
-                : gr_desc_in(dst, value, to, err));
-}
-
-dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
-                                const struct gr_value *value, const struct gr_layout *from,
-                                const struct gr_layout *to)
-{
-    struct gr_desc src = {0}, dst = {0};
-    dnnl_status_t status = dnnl_out_of_memory;
-    if (reorder_descs(value, from, to, &src, &dst, NULL))
-        status =
-            dnnl_reorder_primitive_desc_create(pd, gr_desc_get(&src), backend->engine,
-                                               gr_desc_get(&dst), backend->engine, backend->attr);
-    gr_desc_release(&src);
-    gr_desc_release(&dst);
-    return status;
-}
-
-bool gr_onednn_convert(struct gr_backend *backend, const struct gr_value *value,
-                       const struct gr_layout *from, const void *src, const struct gr_layout *to,
-                       void *dst, struct gr_error *err)
-{
-    if (from == to) {
-        memcpy(dst, src, gr_layout_bytes(from, value));
-        return true;
-    }
-    bool ok = false;
-    void *scratch = NULL;
-    const struct gr_layout *wants = from, *gives = to;
-    struct gr_kernel kernel = {0};
-    struct gr_value *ends[] = {(struct gr_value *)(uintptr_t)value,
-                               (struct gr_value *)(uintptr_t)value}; /* only read */
-    struct gr_node node = {.name = value->name,
-                           .op = &gr_op_reorder,
-                           .n_inputs = 1,
-                           .n_outputs = 1,
-                           .inputs = ends,
-                           .outputs = ends + 1};
-    struct gr_planning planning = {&node, backend, &wants, &gives, &kernel};
-    static const struct gr_onednn_arg args[] = {{DNNL_ARG_FROM, 0}, {DNNL_ARG_TO, GR_DST(0)}};
-    dnnl_primitive_desc_t pd;
-    if (gr_onednn_reorder(&pd, backend, value, from, to) != dnnl_success) {
-        gr_fail(err, GR_ERR_RUNTIME, "'%s' cannot be reordered from %s to %s", value->name,
-                from->name, to->name);
-        goto out;
-    }
-    if (!gr_onednn_kernel(&planning, pd, args, 2, err))
-        goto out;
-    scratch =
-        kernel.scratch_bytes ? aligned_alloc(64, (kernel.scratch_bytes + 63) / 64 * 64) : NULL;
-    void *in[] = {(void *)(uintptr_t)src}, *out[] = {dst};
-    const struct gr_buffers buffers = {in, out, scratch};
-    const struct gr_run run = {0};
-    if (kernel.scratch_bytes && !scratch) {
-        gr_fail_memory(err, "reordering");
-        goto out;
-    }
-    ok = kernel.bind(&kernel, &buffers, err) && kernel.run(&kernel, &node, &buffers, &run, err);
-out:
-    free(scratch);
-    if (kernel.free_state)
-        kernel.free_state(kernel.state);
-    return ok;
 }

@@ -1,5 +1,6 @@
 /*
- * oneDNN, versions 2.6 and 3.x, behind one interface: the only file pair that knows the difference.
+ * oneDNN, versions 2.6 and 3.x, behind one interface: this header and onednn.c alone know the
+ * difference. onednn_kernel.c builds layouts, kernels and reorders on it.
  *
  * An op creates a primitive descriptor with one of the gr_onednn_* functions (shaped as oneDNN 3's)
  * and hands it to gr_onednn_kernel with a table that says which input or output of the node each
@@ -22,6 +23,7 @@ typedef const dnnl_memory_desc_t *gr_md;
 struct gr_backend {
     enum gr_kernels kernels;
     int threads;
+    char machine[256]; /* what kernels are chosen for */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratchpad by the user */
@@ -34,6 +36,24 @@ struct gr_desc {
     dnnl_memory_desc_t md;
     bool made;
 };
+
+enum { GR_ONEDNN_BLOCKS = 12 };
+
+/* What both versions say of a memory descriptor. */
+struct gr_onednn_facts {
+    int rank, n_blocks;
+    dnnl_data_type_t type;
+    bool blocked; /* false: an opaque layout */
+    int64_t dims[DNNL_MAX_NDIMS], strides[DNNL_MAX_NDIMS];
+    int64_t blocks[GR_ONEDNN_BLOCKS], indices[GR_ONEDNN_BLOCKS];
+};
+
+void gr_onednn_facts(gr_md md, struct gr_onednn_facts *facts);
+
+/* Has the processor (and oneDNN's leave to use) these instructions? */
+bool gr_onednn_has_isa(dnnl_cpu_isa_t isa);
+
+enum gr_dtype gr_onednn_dtype(dnnl_data_type_t type);
 
 /* Which layout a descriptor asks for. */
 enum gr_format { GR_FORMAT_ANY, GR_FORMAT_PLAIN };
@@ -49,15 +69,52 @@ bool gr_desc_of(struct gr_desc *desc, const struct gr_value *value, enum gr_form
 bool gr_desc_in(struct gr_desc *desc, const struct gr_value *value, const struct gr_layout *layout,
                 struct gr_error *err);
 
-/* [N, C, H, W] with channels blocked by the widest vector (nChw16c, nChw8c); plain below rank 3. */
-bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, struct gr_error *err);
+/* In a layout that has a name of oneDNN's. */
+bool gr_desc_tagged(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_dtype dtype,
+                    dnnl_format_tag_t tag, struct gr_error *err);
+
+/*
+ * [N, C, H, W] in elements of dtype with channels blocked by the widest vector (nChw16c, nChw8c);
+ * plain if the rank is not 4.
+ */
+bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, enum gr_dtype dtype,
+                     struct gr_error *err);
+
+/* A copy of a descriptor that is there. */
+bool gr_desc_copy(struct gr_desc *desc, gr_md md);
 
 gr_md gr_desc_get(const struct gr_desc *desc); /* NULL of an empty one: an absent bias */
 void gr_desc_release(struct gr_desc *desc);
 
+/*
+ * The layout that md describes for a value; weights: name it in the letters of weights. NULL: out
+ * of memory.
+ */
+const struct gr_layout *gr_onednn_layout(struct gr_backend *backend, const struct gr_value *value,
+                                         gr_md md, bool weights, struct gr_error *err);
+
+/* That of gr_desc_blocked. */
+const struct gr_layout *gr_onednn_blocked(struct gr_backend *backend, const struct gr_value *value,
+                                          enum gr_dtype dtype, struct gr_error *err);
+
+/* Row-major, in elements of dtype. */
+const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct gr_value *value,
+                                        enum gr_dtype dtype, struct gr_error *err);
+
 /* A layout that is so many bytes and nothing else: of a workspace. NULL: out of memory. */
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
                                             struct gr_error *err);
+
+/*
+ * [N, C / lanes, H, W, lanes] of these elements; lanes 16, 8 or 1. gr_layout_plain, where it is
+ * that of the value. A workspace may be laid out so: [N, C, H, W] then is `shape`. NULL: failed.
+ */
+const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_shape *shape, enum gr_dtype dtype,
+                                        int64_t lanes, struct gr_error *err);
+
+/* The lanes of this processor's kernels: 16 or 8; 1 where they are OpenBLAS's and plain loops. */
+int64_t gr_onednn_widest_lanes(const struct gr_backend *backend);
 
 /* Ends the interned layouts, when the backend goes. */
 void gr_onednn_layouts_release(struct gr_backend *backend);
@@ -76,6 +133,29 @@ struct gr_onednn_arg {
  */
 bool gr_onednn_kernel(struct gr_planning *planning, dnnl_primitive_desc_t pd,
                       const struct gr_onednn_arg *args, int n_args, struct gr_error *err);
+
+/* The first half of it: layouts alone. The descriptor stays the caller's. */
+bool gr_onednn_settle(struct gr_planning *planning, const_dnnl_primitive_desc_t pd,
+                      const struct gr_onednn_arg *args, int n_args, struct gr_error *err);
+
+/*
+ * A primitive with its arguments: what a kernel that does more than one thing is made of. Places
+ * are indices into the buffers it is bound to, which need not be a node's. The descriptor stays the
+ * caller's. NULL and *err on failure.
+ */
+struct gr_onednn_call;
+
+struct gr_onednn_call *gr_onednn_call_new(struct gr_backend *backend,
+                                          const_dnnl_primitive_desc_t pd,
+                                          const struct gr_onednn_arg *args, int n_args,
+                                          struct gr_error *err);
+void gr_onednn_call_free(struct gr_onednn_call *call); /* NULL is fine */
+size_t gr_onednn_call_scratch(const struct gr_onednn_call *call);
+const char *gr_onednn_call_impl(const struct gr_onednn_call *call);
+bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *buffers,
+                         struct gr_error *err);
+bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node *node,
+                        struct gr_error *err);
 
 /* A runtime error with the name of the node when status is not success; true on success. */
 bool gr_onednn_ok(dnnl_status_t status, const struct gr_node *node, struct gr_error *err);

@@ -6,6 +6,12 @@
 
 #include "graph/op.h"
 
+/* In what type kernels that have a choice read and write activations. */
+static inline enum gr_dtype gr_planning_dtype(const struct gr_planning *planning)
+{
+    return planning->precision == GR_PRECISION_BF16 ? GR_BF16 : GR_F32;
+}
+
 /* Plain loops of our own (loops.h). */
 extern const struct gr_op gr_op_softmax;
 extern const struct gr_op gr_op_softmax_cross_entropy;

@@ -3,22 +3,23 @@
  *
  * With ceil_mode the output size rounds up, and a last window may reach over the padded edge; a
  * window that would start beyond the input and its left pad is left out (as in PyTorch and Caffe).
+ *
+ * Max pooling of usual windows is in pool_max.c; here are oneDNN's kernels and, beside them, plain
+ * loops.
  */
+#include "pool.h"
+
 #include <float.h>
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdlib.h>
 
+#include "activation.h"
 #include "loops.h"
+#include "lrn_pool.h"
 #include "onednn.h"
 #include "ops.h"
 
-struct pool_attrs {
-    int64_t kernel[2], stride[2], pad[4]; /* h, w; top, left, bottom, right */
-    bool ceil_mode, count_include_pad;
-};
-
-#define ATTR(NAME) offsetof(struct pool_attrs, NAME)
+#define ATTR(NAME) offsetof(struct gr_pool_attrs, NAME)
 #define WINDOW_ATTRS                                                                               \
     {"kernel",                                                                                     \
      GR_ATTR_SIZE2,                                                                                \
@@ -70,7 +71,7 @@ static bool is_global(const struct gr_node *node)
 /* Of a forward node, given the spatial size of its output. */
 static struct window window_of(const struct gr_node *node, const int64_t out[2])
 {
-    const struct pool_attrs *a = node->attrs;
+    const struct gr_pool_attrs *a = node->attrs;
     const int64_t *src = node->inputs[0]->shape.dim;
     struct window w = {.count_include_pad = !is_global(node) && a->count_include_pad};
     for (int d = 0; d < 2; d++) {
@@ -86,7 +87,7 @@ static struct window window_of(const struct gr_node *node, const int64_t out[2])
 
 static bool pool_infer(struct gr_node *node, struct gr_error *err)
 {
-    const struct pool_attrs *a = node->attrs;
+    const struct gr_pool_attrs *a = node->attrs;
     const struct gr_value *src = node->inputs[0];
     char text[GR_SHAPE_TEXT];
     if (!gr_loops_expect_f32(node, 0, err))
@@ -177,8 +178,9 @@ static bool onednn_plan(struct gr_planning *planning, const struct gr_node *forw
     const bool backward = planning->node != forward;
     struct gr_desc src = {0}, dst = {0};
     dnnl_primitive_desc_t pd = NULL, hint = NULL;
-    bool ok = gr_desc_blocked(&src, forward->inputs[0], err) &&
-              gr_desc_blocked(&dst, forward->outputs[0], err);
+    const enum gr_dtype dtype = gr_planning_dtype(planning);
+    bool ok = gr_desc_blocked(&src, forward->inputs[0], dtype, err) &&
+              gr_desc_blocked(&dst, forward->outputs[0], dtype, err);
     *made = false;
     dnnl_status_t status = dnnl_unimplemented;
     if (ok)
@@ -347,6 +349,9 @@ static bool pool_plan(struct gr_planning *planning, struct gr_error *err)
     const struct gr_node *forward =
         planning->node->forward ? planning->node->forward : planning->node;
     const struct window w = window_of(forward, &forward->outputs[0]->shape.dim[2]);
+    if (is_max(forward) && gr_pool_by_rows(forward->attrs))
+        return planning->node == forward ? gr_pool_max_plan(planning, err)
+                                         : gr_pool_max_backward_plan(planning, err);
     /* oneDNN divides by the whole window where it includes the padding; we by its part within. */
     if (planning->backend->kernels != GR_KERNELS_OPENBLAS &&
         !(w.count_include_pad && w.overhangs)) {
@@ -358,8 +363,30 @@ static bool pool_plan(struct gr_planning *planning, struct gr_error *err)
     return plain_plan(planning, forward, &w, err);
 }
 
+/* The backward of lrn or of a ReLU before a max pooling. A chosen element is the pool's output. */
+static bool backward_fuse(struct gr_node *node, const struct gr_node *consumer)
+{
+    const struct gr_node *forward = node->forward;
+    const struct gr_pool_attrs *a = node->attrs;
+    if (!is_max(forward) || a->relu)
+        return false;
+    if (gr_lrn_pool_fuse_backward(node, consumer))
+        return true;
+    struct gr_value *inputs[] = {node->inputs[0], node->inputs[1], forward->outputs[0]};
+    struct gr_pool_attrs *fused = gr_pool_alloc(&node->graph->pool, sizeof *fused);
+    if (!fused || !gr_pool_by_rows(a) ||
+        !gr_activation_is_relu_backward(consumer, node, forward->inputs[0]) ||
+        !gr_node_set_inputs(node, inputs, 3))
+        return false;
+    *fused = *a;
+    fused->relu = true;
+    node->attrs = fused;
+    return true;
+}
+
 const struct gr_op gr_op_max_pool = {
-    .kind = {"max_pool", "the largest value of each window", max_attrs, sizeof(struct pool_attrs)},
+    .kind = {"max_pool", "the largest value of each window", max_attrs,
+             sizeof(struct gr_pool_attrs)},
     .category = "pooling",
     .min_inputs = 1,
     .max_inputs = 1,
@@ -370,7 +397,7 @@ const struct gr_op gr_op_max_pool = {
 };
 
 const struct gr_op gr_op_avg_pool = {
-    .kind = {"avg_pool", "the mean of each window", avg_attrs, sizeof(struct pool_attrs)},
+    .kind = {"avg_pool", "the mean of each window", avg_attrs, sizeof(struct gr_pool_attrs)},
     .category = "pooling",
     .min_inputs = 1,
     .max_inputs = 1,
@@ -382,7 +409,7 @@ const struct gr_op gr_op_avg_pool = {
 
 const struct gr_op gr_op_global_avg_pool = {
     .kind = {"global_avg_pool", "the mean of each channel, [N, C, 1, 1]", NULL,
-             sizeof(struct pool_attrs)},
+             sizeof(struct gr_pool_attrs)},
     .category = "pooling",
     .min_inputs = 1,
     .max_inputs = 1,
@@ -395,5 +422,6 @@ const struct gr_op gr_op_global_avg_pool = {
 static const struct gr_op pool_backward = {
     .kind = {.name = "pool_backward", .doc = "the gradient of a pooling's input"},
     .flags = GR_OP_INTERNAL,
+    .fuse = backward_fuse,
     .plan = pool_plan,
 };

@@ -3,10 +3,29 @@
  */
 #include <cblas.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "machine.h"
 #include "onednn.h"
 #include "ops.h"
+
+/* "AMD EPYC, isa 0x7f, oneDNN 2.6.3, 2 threads" */
+static void name_machine(struct gr_backend *backend)
+{
+    const dnnl_version_t *version = dnnl_version();
+    char line[256], model[128] = "unknown processor";
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "model name : %127[^\n]", model) == 1)
+            break;
+    if (file)
+        fclose(file);
+    snprintf(backend->machine, sizeof backend->machine,
+             "%s, isa 0x%x, oneDNN %d.%d.%d, %d thread%s", model,
+             (unsigned)dnnl_get_effective_cpu_isa(), version->major, version->minor, version->patch,
+             backend->threads, backend->threads == 1 ? "" : "s");
+}
 
 static struct gr_backend *backend_new(int threads, enum gr_kernels kernels, struct gr_error *err)
 {
@@ -17,6 +36,7 @@ static struct gr_backend *backend_new(int threads, enum gr_kernels kernels, stru
     }
     backend->kernels = kernels;
     backend->threads = threads;
+    name_machine(backend);
     omp_set_num_threads(threads);
     openblas_set_num_threads(threads);
     const bool ok = gr_onednn_ok(dnnl_engine_create(&backend->engine, dnnl_cpu, 0), NULL, err) &&
@@ -58,6 +78,26 @@ static int backend_threads(struct gr_backend *backend, int threads)
     return before;
 }
 
+static bool check_precision(struct gr_backend *backend, enum gr_precision precision,
+                            struct gr_error *err)
+{
+    if (precision == GR_PRECISION_F32)
+        return true;
+    if (backend->kernels == GR_KERNELS_OPENBLAS)
+        return gr_fail(err, GR_ERR_USAGE, "the openblas kernels compute in f32 only, not in bf16");
+    if (gr_onednn_has_isa(dnnl_cpu_isa_avx512_core_bf16))
+        return true;
+    return gr_fail(err, GR_ERR_USAGE,
+                   "this processor (%s) has no bf16 instructions (avx512_core_bf16 or AMX); use "
+                   "precision f32",
+                   backend->machine);
+}
+
+static const char *machine(struct gr_backend *backend)
+{
+    return backend->machine;
+}
+
 /* Written in model files, in the order `graph-runner ops` prints them. */
 static const struct gr_op *const ops[] = {
     &gr_op_conv,
@@ -97,7 +137,10 @@ const struct gr_registry *gr_standard_ops(void)
         .backend_new = backend_new,
         .backend_free = backend_free,
         .backend_threads = backend_threads,
+        .check_precision = check_precision,
+        .machine = machine,
         .convert = gr_onednn_convert,
+        .measure = gr_machine_measure,
     };
     return &registry;
 }

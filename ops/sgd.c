@@ -11,7 +11,7 @@
  *
  * All operands share the parameter's layout, whatever it is; padding is zero and stays so.
  */
-#include "ops.h"
+#include "sgd.h"
 
 #include <stdlib.h>
 
@@ -48,16 +48,7 @@ struct state {
     int64_t count; /* floats in memory, padding included */
 };
 
-/* One parameter's step: its arrays and factors. */
-struct step {
-    float *restrict w;       /* [count] */
-    float *restrict v;       /* [count] */
-    const float *restrict g; /* [count] */
-    int64_t count;
-    float rate, decay, momentum;
-};
-
-static void descend(const struct step *s)
+static void descend(const struct gr_sgd_step *s)
 {
     float *restrict w = s->w;
     const float *restrict g = s->g;
@@ -67,7 +58,7 @@ static void descend(const struct step *s)
         w[i] -= rate * (g[i] + decay * w[i]);
 }
 
-static void descend_with_momentum(const struct step *s)
+static void descend_with_momentum(const struct gr_sgd_step *s)
 {
     float *restrict w = s->w, *restrict v = s->v;
     const float *restrict g = s->g;
@@ -79,7 +70,7 @@ static void descend_with_momentum(const struct step *s)
     }
 }
 
-static void descend_with_nesterov(const struct step *s)
+static void descend_with_nesterov(const struct gr_sgd_step *s)
 {
     float *restrict w = s->w, *restrict v = s->v;
     const float *restrict g = s->g;
@@ -97,29 +88,40 @@ static int sgd_states(const void *attrs)
     return ((const struct sgd_attrs *)attrs)->momentum > 0 ? 1 : 0;
 }
 
+struct gr_sgd_step gr_sgd_step(const struct gr_node *update, float rate)
+{
+    const struct sgd_attrs *attrs = update->attrs;
+    return (struct gr_sgd_step){
+        .rate = (float)((double)rate * attrs->update.lr_mult),
+        .decay = (float)(attrs->weight_decay * attrs->update.decay_mult),
+        .momentum = (float)attrs->momentum,
+        .nesterov = attrs->nesterov,
+    };
+}
+
+void gr_sgd_apply(const struct gr_sgd_step *step)
+{
+    if (!step->v)
+        descend(step);
+    else if (step->nesterov)
+        descend_with_nesterov(step);
+    else
+        descend_with_momentum(step);
+}
+
 static bool sgd_run(const struct gr_kernel *kernel, const struct gr_node *node,
                     const struct gr_buffers *buffers, const struct gr_run *run,
                     struct gr_error *err)
 {
     (void)run, (void)err;
-    const struct sgd_attrs *attrs = node->attrs;
-    const int n_states = sgd_states(attrs);
+    const int n_states = sgd_states(node->attrs);
     const float rate = *(const float *)buffers->src[n_states + 2];
-    const struct step step = {
-        .w = buffers->src[0],
-        .v = n_states ? buffers->src[1] : NULL,
-        .g = buffers->src[n_states + 1],
-        .count = ((const struct state *)kernel->state)->count,
-        .rate = (float)((double)rate * attrs->update.lr_mult),
-        .decay = (float)(attrs->weight_decay * attrs->update.decay_mult),
-        .momentum = (float)attrs->momentum,
-    };
-    if (n_states == 0)
-        descend(&step);
-    else if (attrs->nesterov)
-        descend_with_nesterov(&step);
-    else
-        descend_with_momentum(&step);
+    struct gr_sgd_step step = gr_sgd_step(node, rate);
+    step.w = buffers->src[0];
+    step.v = n_states ? buffers->src[1] : NULL;
+    step.g = buffers->src[n_states + 1];
+    step.count = ((const struct state *)kernel->state)->count;
+    gr_sgd_apply(&step);
     return true;
 }
 

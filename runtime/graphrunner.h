@@ -80,11 +80,27 @@ enum gr_kernels {
     GR_KERNELS_OPENBLAS, /* im2col and gemm, and plain loops: the independent implementation */
 };
 
+/*
+ * Convolutions and the like can be computed by several kernels, and which is the fastest depends on
+ * the machine. Measured once, a choice is kept in the folder `tuning`.
+ */
+enum gr_tune {
+    GR_TUNE_OFF,     /* the usual kernels */
+    GR_TUNE_KNOWN,   /* what was found before, else the usual */
+    GR_TUNE_MEASURE, /* what is not known is measured, once a machine */
+};
+
+/* Hears of each measurement: before it begins (result NULL), and what came of it. */
+typedef void gr_tune_fn(void *user, const char *node, const char *result);
+
 struct gr_context_options {
     int threads; /* 0: the cores that affinity and the cgroup allow */
     enum gr_kernels kernels;
-    gr_log_fn *log; /* may be NULL */
-    void *log_user;
+    enum gr_tune tune;
+    const char *tuning;    /* folder of choices, made if need be; NULL: they live in the context */
+    gr_tune_fn *measuring; /* may be NULL */
+    gr_log_fn *log;        /* may be NULL */
+    void *log_user;        /* of both */
 };
 
 /* options may be NULL. */
@@ -92,6 +108,24 @@ struct gr_context *gr_context_new(const struct gr_registry *ops,
                                   const struct gr_context_options *options, struct gr_error *err);
 void gr_context_free(struct gr_context *context);
 int gr_context_threads(const struct gr_context *context);
+
+/* Bytes a second over a working set. */
+struct gr_bandwidth {
+    double bytes; /* of the set, which is gone over again and again */
+    double read;  /* a second by reading alone */
+    double moved; /* a second by the best mix of reading and writing, both counted */
+};
+
+enum { GR_PEAK_SIZES = 6 };
+
+/* What the machine can do with the context's threads, as measured. */
+struct gr_peak {
+    double flops[GR_DTYPE_COUNT]; /* a second, with operands of the type; 0: it cannot */
+    struct gr_bandwidth memory[GR_PEAK_SIZES]; /* from what caches hold to what only memory does */
+};
+
+/* Measures it, in less than half a second: matrix products and a convolution, reading, copying. */
+bool gr_context_peak(struct gr_context *context, struct gr_peak *peak, struct gr_error *err);
 
 /* ---- models ------------------------------------------------------------------------------ */
 
@@ -150,8 +184,14 @@ struct gr_plan_options {
     size_t n_targets;           /*   outputs (infer), or loss and metrics (train) */
     bool update;                /* emit parameter updates: a run is then a training step */
     bool no_memory_plan;        /* every value gets memory of its own */
-    bool check_finite;          /* run fails, naming the first node that makes NaN or infinity */
-    bool reference;             /* no fusion */
+    /*
+     * Bytes for parameters, states and all values together, 0: no bound. What does not fit is
+     * computed again in the backward phase, which takes time and gives the same bits. A budget that
+     * is too small is a usage error with the least that it could be.
+     */
+    size_t memory_budget;
+    bool check_finite; /* run fails, naming the first node that makes NaN or infinity */
+    bool reference;    /* no fusion */
 };
 
 struct gr_plan;
@@ -193,6 +233,10 @@ struct gr_memory_report {
     size_t without_reuse; /* of all other values and scratch, each with memory of its own */
     size_t planned;       /* of the arena */
     size_t lower_bound;   /* the most that is live at once */
+    /* Under a memory budget: */
+    size_t unbudgeted;      /* what planned would be with nothing computed again */
+    size_t recomputed;      /* nodes that compute again */
+    double recompute_share; /* their time, relative to the rest, as estimated */
 };
 
 struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
@@ -200,13 +244,18 @@ struct gr_memory_report gr_plan_memory(const struct gr_plan *plan);
 /* A node of a plan in execution order. */
 struct gr_node_info {
     const char *name, *op, *phase, *impl, *attributes;
-    const char *layout;    /* of the first output */
-    struct gr_shape shape; /* of the first output */
-    int64_t parameters;    /* elements */
-    double macs;           /* multiply-accumulates a batch */
+    const char *layout;               /* of the first output */
+    struct gr_shape shape;            /* of the first output */
+    int64_t parameters;               /* elements */
+    double macs;                      /* multiply-accumulates a batch */
+    enum gr_dtype math;               /* what the operands of these are */
+    size_t bytes_read, bytes_written; /* by a run: inputs and outputs as they lie */
     size_t output_bytes, scratch_bytes;
-    double seconds; /* total so far, if profiling */
-    int64_t offset; /* of the first output in the arena, or -1 */
+    bool constant;      /* depends on parameters alone: runs when they changed, not each time */
+    double seconds;     /* total so far, if profiling */
+    const char *again;  /* under a memory budget: the node that this one repeats, or NULL */
+    double again_share; /* its time, relative to all others, as estimated */
+    int64_t offset;     /* of the first output in the arena, or -1 */
 };
 
 size_t gr_plan_node_count(const struct gr_plan *plan);
@@ -215,8 +264,36 @@ struct gr_node_info gr_plan_node(const struct gr_plan *plan, size_t index);
 /* Times each node from now on (or stops), starting at zero. */
 void gr_plan_profile(struct gr_plan *plan, bool on);
 
-/* The compiled graph as Graphviz text; free it with free(). NULL when memory runs out. */
-char *gr_plan_dot(const struct gr_plan *plan, struct gr_error *err);
+/* One execution of a node. */
+struct gr_timing {
+    size_t node;           /* its index in the plan */
+    int lane;              /* of those that run beside each other; 0 is the caller's own */
+    double start, seconds; /* start is on the clock CLOCK_MONOTONIC */
+};
+
+/*
+ * Hears of each node that ran, as it ends, from the thread that ran it: nodes of different lanes
+ * may come at once. It must not touch the plan.
+ */
+typedef void gr_timing_fn(void *user, const struct gr_timing *timing);
+
+/* Calls timing during each run from now on; NULL: no more. */
+void gr_plan_trace(struct gr_plan *plan, gr_timing_fn *timing, void *user);
+
+/* Where the time went, for a drawing. */
+struct gr_dot_profile {
+    const double *seconds; /* [gr_plan_node_count] a run; negative: not measured */
+    double step_seconds;   /* of the whole run */
+    const char *title;     /* what was measured: "train, batch 128, 2 threads" */
+};
+
+/*
+ * The compiled graph as Graphviz text; free it with free(). With a profile (or NULL) nodes are
+ * coloured by their time and edges drawn as thick as the bytes they carry. NULL when memory runs
+ * out.
+ */
+char *gr_plan_dot(const struct gr_plan *plan, const struct gr_dot_profile *profile,
+                  struct gr_error *err);
 
 /* ---- training, evaluation, prediction ---------------------------------------------------- */
 
@@ -254,7 +331,8 @@ struct gr_train_options {
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
     bool no_memory_plan;
-    int64_t max_corrupt; /* unreadable images it bears; 0: the usual 100, negative: none */
+    size_t memory_budget; /* of the training step, as in gr_plan_options; 0: no bound */
+    int64_t max_corrupt;  /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;
 };

@@ -176,10 +176,20 @@ static int stop_watching(void)
     return atomic_load(&n_counted);
 }
 
-static void expect_none_while_running(const struct gr_net_options *options)
+static void count_timing(void *user, const struct gr_timing *timing)
+{
+    (void)timing;
+    ++*(size_t *)user;
+}
+
+/* traced: while each execution of a node is told, too. */
+static void expect_none(const struct gr_net_options *options, bool traced)
 {
     struct gr_net net;
+    size_t told = 0;
     gr_net_init(&net, options);
+    if (traced)
+        gr_program_trace(net.program, count_timing, &told);
     gr_net_run(&net, 0); /* libraries may set themselves up at first */
     start_watching();
     for (uint64_t step = 1; step < 4; step++)
@@ -191,7 +201,13 @@ static void expect_none_while_running(const struct gr_net_options *options)
                  info.dli_fname ? info.dli_fname : "?",
                  (size_t)((char *)callers[0] - (char *)info.dli_fbase));
     }
+    assert_int_equal(told > 0, traced);
     gr_net_release(&net);
+}
+
+static void expect_none_while_running(const struct gr_net_options *options)
+{
+    expect_none(options, false);
 }
 
 static void the_watch_sees_our_own_allocations(void **state)
@@ -234,16 +250,21 @@ static void lanes_allocate_nothing(void **state)
 {
     (void)state;
     struct gr_error err = {0};
-    struct gr_net_options options = {
-        .batch = 4, .training = true, .update = true, .branching = true, .threads = 2};
+    struct gr_net_options options = {.batch = 4,
+                                     .training = true,
+                                     .update = true,
+                                     .branching = true,
+                                     .threads = 2,
+                                     .program.choice = "direct"};
     struct gr_net net;
-    struct gr_tuning *tuning = options.program.tuning = gr_tuning_new(&err);
+    struct gr_tuning *tuning = options.program.tuning = gr_tuning_new(true, &err);
     assert_non_null(tuning);
     gr_net_init(&net, &options);
     gr_net_release(&net);
     assert_true(gr_tuning_count(tuning) > 0);
     for (size_t k = 0; k < gr_tuning_count(tuning); k++)
-        assert_true(gr_tuning_record(tuning, gr_tuning_key(tuning, k), "lanes:2", 1, &err));
+        assert_true(
+            gr_tuning_record(tuning, gr_tuning_entry(tuning, k).key, "lanes:2", 1, true, &err));
     expect_none_while_running(&options);
     gr_tuning_free(tuning);
 }
@@ -258,6 +279,12 @@ static void checked_and_poisoned_steps_allocate_nothing(void **state)
         .program = {.check_finite = true, .poison = true, .no_fusion = true}});
 }
 
+static void a_traced_step_allocates_nothing(void **state)
+{
+    (void)state;
+    expect_none(&(struct gr_net_options){.batch = 4, .training = true, .update = true}, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +294,7 @@ int main(void)
         cmocka_unit_test(inference_allocates_nothing),
         cmocka_unit_test(lanes_allocate_nothing),
         cmocka_unit_test(checked_and_poisoned_steps_allocate_nothing),
+        cmocka_unit_test(a_traced_step_allocates_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,7 +297,7 @@ static void a_plan_can_be_looked_into(void **state)
     assert_true(memory.planned < memory.without_reuse);
     assert_true(memory.parameters >= (CONV + 8 + FC + 4) * sizeof(float));
     assert_true(memory.states >= (CONV + 8 + FC + 4) * sizeof(float));
-    char *dot = gr_plan_dot(plan, &err);
+    char *dot = gr_plan_dot(plan, NULL, &err);
     gr_api_ok(dot != NULL, &err);
     assert_memory_equal(dot, "digraph", 7);
     assert_non_null(strstr(dot, "conv1"));

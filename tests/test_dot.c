@@ -2,6 +2,9 @@
  * The picture of a program: each node and edge once, clusters, escapes, and text that Graphviz
  * reads.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* strndup */
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,7 +83,7 @@ static void compile(struct picture *picture, struct gr_value *const *targets, si
     picture->program = gr_program_new(picture->graph, picture->params, picture->backend, targets,
                                       n_targets, &options, &err);
     assert_ok(picture->program != NULL, &err);
-    assert_ok(gr_program_dot(picture->program, title, &picture->text, &err), &err);
+    assert_ok(gr_program_dot(picture->program, title, NULL, &picture->text, &err), &err);
 }
 
 static void release(struct picture *picture)
@@ -323,7 +326,8 @@ static void a_training_step_has_three_clusters_with_their_nodes(void **state)
     assert_null(strstr(backward, "sgd"));
     assert_contains(update, "<b>learning_rate</b>");
     assert_contains(update, "<b>conv.weight</b>");
-    assert_int_equal(count(update, ">sgd<"), 4);
+    assert_int_equal(count(update, ">sgd<"), 3);
+    assert_int_equal(count(update, ">linear_backward_update<"), 1); /* with sgd's in it */
     free(forward);
     free(backward);
     free(update);
@@ -339,6 +343,61 @@ static void the_learning_rate_has_no_edges(void **state)
     char edge[32];
     snprintf(edge, sizeof edge, "v%d -> ", rate->id);
     assert_int_equal(count(picture.text.data, edge), 0);
+    release(&picture);
+}
+
+/* ---- profiles ---------------------------------------------------------------------------- */
+
+enum { MOST_STEPS = 64 };
+
+/* Draws it again, its steps taking 1, 2, 3, ... ms, but for the last, which was not measured. */
+static void draw_profile(struct picture *picture)
+{
+    static double seconds[MOST_STEPS];
+    struct gr_error err = {0};
+    const size_t n_steps = gr_program_step_count(picture->program);
+    assert_true(n_steps > 1 && n_steps <= MOST_STEPS);
+    for (size_t s = 0; s < n_steps; s++)
+        seconds[s] = s + 1 < n_steps ? 1e-3 * (double)(s + 1) : -1;
+    const struct gr_dot_profile profile = {seconds, 0.1, "measured & <so>"};
+    gr_text_release(&picture->text);
+    assert_ok(gr_program_dot(picture->program, "small", &profile, &picture->text, &err), &err);
+}
+
+static void a_profile_colours_nodes_by_time(void **state)
+{
+    (void)state;
+    struct picture picture = {0};
+    char line[64];
+    draw_inference(&picture, NULL);
+    draw_profile(&picture);
+    const size_t last = gr_program_step_count(picture.program) - 1;
+    assert_steps_once(&picture);
+    assert_edges_once(&picture);
+    for (size_t s = 0; s <= last; s++) {
+        snprintf(line, sizeof line, "\n    n%zu [label=", s);
+        const char *node = strstr(picture.text.data, line) + 1;
+        char *text = strndup(node, strcspn(node, "\n"));
+        assert_non_null(text);
+        snprintf(line, sizeof line, "%zu.00 ms · %zu.0 %%", s + 1, s + 1);
+        assert_int_equal(strstr(text, line) != NULL, s < last);
+        assert_int_equal(strstr(text, "fillcolor=\"#ec5f45\"") != NULL, s + 1 == last);
+        assert_int_equal(strstr(text, "fillcolor=\"#ffffff\"") != NULL, s == last);
+        free(text);
+    }
+    assert_contains(picture.text.data, "measured &amp; &lt;so&gt;");
+    release(&picture);
+}
+
+static void a_profile_thickens_edges_by_bytes(void **state)
+{
+    (void)state;
+    struct picture picture = {0};
+    draw_inference(&picture, NULL);
+    assert_int_equal(count(picture.text.data, "penwidth"), 0);
+    draw_profile(&picture);
+    assert_true(count(picture.text.data, "penwidth=6.00, arrowsize=0.35, color=\"#2d68ab\"") > 0);
+    assert_contains(picture.text.data, "2×4 · 32 B"); /* of the linear layer to the loss */
     release(&picture);
 }
 
@@ -394,6 +453,10 @@ static void graphviz_reads_what_is_drawn(void **state)
     assert_graphviz_reads(small.text.data, "small.dot");
     assert_graphviz_reads(training.text.data, "training.dot");
     assert_graphviz_reads(strange.text.data, "strange.dot");
+    draw_profile(&small);
+    draw_profile(&training);
+    assert_graphviz_reads(small.text.data, "small-profile.dot");
+    assert_graphviz_reads(training.text.data, "training-profile.dot");
     release(&small);
     release(&training);
     release(&strange);
@@ -409,6 +472,8 @@ int main(void)
         cmocka_unit_test(targets_and_views_stand_out),
         cmocka_unit_test(a_training_step_has_three_clusters_with_their_nodes),
         cmocka_unit_test(the_learning_rate_has_no_edges),
+        cmocka_unit_test(a_profile_colours_nodes_by_time),
+        cmocka_unit_test(a_profile_thickens_edges_by_bytes),
         cmocka_unit_test(names_are_escaped),
         cmocka_unit_test_setup_teardown(graphviz_reads_what_is_drawn, gr_folder_set_up,
                                         gr_folder_tear_down),

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -189,6 +190,85 @@ static void a_single_image_takes_the_vector_kernel_and_gives_the_same(void **sta
     gr_model_free(model);
 }
 
+/* ---- updates ----------------------------------------------------------------------------- */
+
+/* A layer whose weight is several tiles, one that has no bias, one whose rows do not divide. */
+static const char layers[] =
+    "format: 1\n"
+    "inputs: {image: {shape: [2, 8, 8]}, label: {classes: 10}}\n"
+    "nodes:\n"
+    "  - {name: a, op: linear, inputs: image, out_features: 24576}\n"
+    "  - {name: ar, op: relu}\n"
+    "  - {name: b, op: linear, out_features: 256, bias: false}\n"
+    "  - {name: br, op: tanh}\n"
+    "  - {name: c, op: linear, out_features: 10}\n"
+    "  - {name: loss, op: softmax_cross_entropy, inputs: [c, label]}\n"
+    "train:\n"
+    "  loss: loss\n"
+    "  learning_rate: 0.02\n"
+    "  optimizer: {sgd: {momentum: %s, weight_decay: 0.01, nesterov: %s}}\n";
+
+static const char *const layer_names[] = {"a.weight", "a.bias", "b.weight", "c.weight", "c.bias"};
+
+/* Five training steps; the parameters one after the other. Freed by the caller. */
+static float *trained(const char *text, bool reference, enum gr_kernels kernels, size_t *count)
+{
+    struct gr_error err = {0};
+    const struct gr_context_options context_options = {.threads = 2, .kernels = kernels};
+    const struct gr_plan_options options = {
+        .mode = GR_TRAIN, .batch = BATCH, .update = true, .reference = reference};
+    struct gr_context *context = gr_context_new(gr_standard_ops(), &context_options, &err);
+    gr_api_ok(context != NULL, &err);
+    gr_api_write("layers.yaml", text);
+    struct gr_model *model = gr_model_load(context, gr_api_path("layers.yaml"), NULL, &err);
+    gr_api_ok(model != NULL, &err);
+    struct gr_plan *plan = gr_plan_new(model, &options, &err);
+    gr_api_ok(plan != NULL, &err);
+    assert_int_equal(count_ops(plan, "linear_backward_update"), reference ? 0 : 3);
+    float images[BATCH * 128];
+    const int32_t labels[BATCH] = {1, 9, 4};
+    for (size_t i = 0; i < BATCH * 128; i++)
+        images[i] = (float)((i * 2654435761u >> 8) % 1000) / 500 - 1;
+    gr_plan_set_learning_rate(plan, 0.02);
+    gr_api_ok(gr_plan_feed(plan, "image", images, sizeof images, &err), &err);
+    gr_api_ok(gr_plan_feed(plan, "label", labels, sizeof labels, &err), &err);
+    for (int step = 0; step < 5; step++)
+        gr_api_ok(gr_plan_run(plan, &err), &err);
+    const size_t sizes[] = {24576 * 128, 24576, 256 * 24576, 2560, 10};
+    *count = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        *count += sizes[i];
+    float *all = malloc(*count * sizeof *all), *at = all;
+    assert_non_null(all);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; at += sizes[i++])
+        gr_api_ok(gr_model_get_parameter(model, layer_names[i], at, sizes[i], &err), &err);
+    gr_plan_free(plan);
+    gr_model_free(model);
+    gr_context_free(context);
+    return all;
+}
+
+static void a_weight_updated_tile_by_tile_is_the_weight_updated_at_once(void **state)
+{
+    (void)state;
+    static const char *const optimizers[][2] = {{"0", "false"}, {"0.9", "false"}, {"0.9", "true"}};
+    for (size_t o = 0; o < 3; o++) {
+        char text[2048];
+        snprintf(text, sizeof text, layers, optimizers[o][0], optimizers[o][1]);
+        size_t count;
+        float *written = trained(text, true, GR_KERNELS_OPENBLAS, &count);
+        float *tiles = trained(text, false, GR_KERNELS_AUTO, &count);
+        float *openblas = trained(text, false, GR_KERNELS_OPENBLAS, &count);
+        for (size_t i = 0; i < count; i++) {
+            assert_float_equal(tiles[i], written[i], 2e-5);
+            assert_float_equal(openblas[i], written[i], 2e-5);
+        }
+        free(written);
+        free(tiles);
+        free(openblas);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +282,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(openblas_kernels_fuse_alike, gr_api_set_up,
                                         gr_api_tear_down),
         cmocka_unit_test_setup_teardown(what_a_fused_add_reads_is_not_fused_away, gr_api_set_up,
-                                        gr_api_tear_down)};
+                                        gr_api_tear_down),
+        cmocka_unit_test_setup_teardown(a_weight_updated_tile_by_tile_is_the_weight_updated_at_once,
+                                        gr_api_set_up, gr_api_tear_down)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,15 +219,25 @@ enum { BATCH = 3, STEPS = 6 };
 
 static const char *const gradients[] = {
     "loss",           "prob",           "grad:c1.weight", "grad:a1.weight", "grad:b2.weight",
-    "grad:u1.weight", "grad:v1.weight", "grad:f2.weight", "grad:image",      NULL};
+    "grad:u1.weight", "grad:v1.weight", "grad:f2.weight", "grad:image",     NULL};
 
-static const struct gr_net_options inference = {.batch = BATCH, .branching = true, .threads = 2};
-static const struct gr_net_options differentiated = {
-    .batch = BATCH, .training = true, .branching = true, .threads = 2, .targets = gradients};
-static const struct gr_net_options step = {
-    .batch = BATCH, .training = true, .update = true, .branching = true, .threads = 2};
+/* Of kernels the usual, whatever is fastest today: what is compared is lanes. */
+static const struct gr_net_options inference = {
+    .batch = BATCH, .branching = true, .threads = 2, .program.choice = "direct"};
+static const struct gr_net_options differentiated = {.batch = BATCH,
+                                                     .training = true,
+                                                     .branching = true,
+                                                     .threads = 2,
+                                                     .targets = gradients,
+                                                     .program.choice = "direct"};
+static const struct gr_net_options step = {.batch = BATCH,
+                                           .training = true,
+                                           .update = true,
+                                           .branching = true,
+                                           .threads = 2,
+                                           .program.choice = "direct"};
 static const struct gr_net_options plain_step = {
-    .batch = BATCH, .training = true, .update = true, .threads = 2};
+    .batch = BATCH, .training = true, .update = true, .threads = 2, .program.choice = "direct"};
 
 /* Choices for the net's sections, all the same: they are measured once for their names. */
 static struct gr_tuning *choose(const struct gr_net_options *options, const char *choice)
@@ -235,14 +245,15 @@ static struct gr_tuning *choose(const struct gr_net_options *options, const char
     struct gr_error err = {0};
     struct gr_net net;
     struct gr_net_options measured = *options;
-    struct gr_tuning *tuning = gr_tuning_new(&err);
+    struct gr_tuning *tuning = gr_tuning_new(true, &err);
     assert_non_null(tuning);
     measured.program.tuning = tuning;
     gr_net_init(&net, &measured);
     gr_net_release(&net);
     assert_true(gr_tuning_count(tuning) > 0);
     for (size_t i = 0; i < gr_tuning_count(tuning); i++)
-        assert_true(gr_tuning_record(tuning, gr_tuning_key(tuning, i), choice, 1, &err));
+        assert_true(
+            gr_tuning_record(tuning, gr_tuning_entry(tuning, i).key, choice, 1, true, &err));
     return tuning;
 }
 
@@ -343,7 +354,12 @@ static void sections_run_in_as_many_lanes_as_they_are_told(void **state)
     init_in_lanes(&net, &options, "lanes:4");
     assert_int_equal(net.program->sections[0].lanes, 4);
     assert_non_null(net.program->lanes[4]);
-    assert_null(net.program->lanes[2]); /* which were tried */
+    for (int lanes = 0; lanes <= 4; lanes++) { /* no threads wait that nothing is to run on */
+        bool used = false;
+        for (size_t k = 0; k < net.program->n_sections; k++)
+            used = used || net.program->sections[k].lanes == lanes;
+        assert_true(used == (net.program->lanes[lanes] != NULL));
+    }
     gr_net_release(&net);
     expect_lanes_like_order(&options, "lanes:4");
 }
@@ -418,7 +434,7 @@ static void measuring_leaves_parameters_and_states_as_they_were(void **state)
     struct gr_net untouched, measured;
     struct gr_net_options options = step;
     gr_net_init(&untouched, &options);
-    options.program.tuning = gr_tuning_new(&err);
+    options.program.tuning = gr_tuning_new(true, &err);
     gr_net_init(&measured, &options);
     assert_true(gr_tuning_count(options.program.tuning) > 0);
     gr_net_expect_same_parameters(&untouched, &measured);
@@ -433,7 +449,8 @@ static void a_program_compiled_again_takes_the_choices_of_the_first(void **state
     struct gr_error err = {0};
     struct gr_net first, again;
     struct gr_net_options options = step;
-    options.program.tuning = gr_tuning_new(&err);
+    options.program.choice = NULL; /* kernels are chosen by measuring too */
+    options.program.tuning = gr_tuning_new(true, &err);
     gr_net_init(&first, &options);
     const size_t known = gr_tuning_count(options.program.tuning);
     gr_net_init(&again, &options);
@@ -461,7 +478,7 @@ static void choices_that_do_not_fit_are_measured_anew(void **state)
         options.program.tuning = choose(&options, wrong[i]);
         gr_net_init(&net, &options);
         for (size_t k = 0; k < gr_tuning_count(options.program.tuning); k++) {
-            const char *key = gr_tuning_key(options.program.tuning, k);
+            const char *key = gr_tuning_entry(options.program.tuning, k).key;
             const char *now = gr_tuning_find(options.program.tuning, key);
             assert_true(strcmp(now, "serial") == 0 || strcmp(now, "lanes:2") == 0);
         }
@@ -477,7 +494,7 @@ static void one_thread_has_no_lanes(void **state)
     struct gr_net net;
     struct gr_net_options options = step;
     options.threads = 1;
-    options.program.tuning = gr_tuning_new(&err);
+    options.program.tuning = gr_tuning_new(true, &err);
     gr_net_init(&net, &options);
     assert_int_equal(gr_tuning_count(options.program.tuning), 0);
     gr_net_run(&net, 0);
@@ -545,7 +562,7 @@ static void steps_beside_each_other_share_no_memory(void **state)
     }
 }
 
-/* ---- errors and times -------------------------------------------------------------------- */
+/* ---- errors and traces -------------------------------------------------------------------- */
 
 static bool fail_here(const struct gr_kernel *kernel, const struct gr_node *node,
                       const struct gr_buffers *buffers, const struct gr_run *run,
@@ -579,25 +596,55 @@ static void of_several_failures_the_first_in_order_is_told(void **state)
     gr_net_release(&net);
 }
 
-static void profiling_tells_when_each_lane_ran_a_step(void **state)
+struct heard {
+    double start[1024];
+    int lane[1024];
+};
+
+static void hear(void *user, const struct gr_timing *timing)
+{
+    struct heard *heard = user;
+    if (timing->node >= 1024 || timing->seconds <= 0)
+        return;
+    heard->start[timing->node] = timing->start;
+    heard->lane[timing->node] = timing->lane;
+}
+
+static void a_trace_hears_of_every_step_and_its_lane(void **state)
 {
     (void)state;
     struct gr_net net;
+    static struct heard heard;
+    double last[2] = {0};
     init_in_lanes(&net, &step, "lanes:2");
     const struct gr_program *program = net.program;
-    gr_program_profile(net.program, true);
+    assert_true(program->n_steps <= 1024);
+    gr_program_trace(net.program, hear, &heard);
     gr_net_run(&net, 0);
-    double last[3] = {0};
     for (size_t s = 0; s < program->n_steps; s++) {
         const struct gr_step *one = &program->steps[s];
         if (!one->kernel.run)
             continue;
-        assert_in_range(one->lane, 0, 2);
-        assert_true(one->seconds > 0);
-        assert_true(one->start >= last[one->lane]); /* a lane keeps the order */
-        last[one->lane] = one->start;
+        const int lane = one->lane ? one->lane - 1 : 0;
+        assert_int_equal(heard.lane[s], lane);
+        assert_true(heard.start[s] > 0 && heard.start[s] >= last[lane]); /* a lane keeps order */
+        last[lane] = heard.start[s];
     }
     gr_net_release(&net);
+}
+
+static void a_store_that_only_knows_measures_nothing(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_net net;
+    struct gr_net_options options = step;
+    options.program.tuning = gr_tuning_new(false, &err);
+    gr_net_init(&net, &options);
+    assert_int_equal(gr_tuning_count(options.program.tuning), 0);
+    assert_int_equal(net.program->n_sections, 0);
+    gr_net_release(&net);
+    gr_tuning_free(options.program.tuning);
 }
 
 int main(void)
@@ -626,7 +673,8 @@ int main(void)
         cmocka_unit_test(one_thread_has_no_lanes),
         cmocka_unit_test(steps_beside_each_other_share_no_memory),
         cmocka_unit_test(of_several_failures_the_first_in_order_is_told),
-        cmocka_unit_test(profiling_tells_when_each_lane_ran_a_step),
+        cmocka_unit_test(a_trace_hears_of_every_step_and_its_lane),
+        cmocka_unit_test(a_store_that_only_knows_measures_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -375,6 +375,29 @@ static void twenty_thousand_lifetimes_are_planned(void **state)
     trial_free(&mixed);
 }
 
+/* Short lives one after the other among long ones, as of a deep network: many of them. */
+static void deep_networks_take_no_more_than_they_must(void **state)
+{
+    (void)state;
+    struct trial inference = trial_new(MANY), training = trial_new(MANY);
+    const int half = MANY / 4;
+    for (int i = 0; i < MANY; i++)
+        inference.lives[i] = (struct gr_lifetime){i % 7 ? 4096 : 3000, i, i + (i % 5 ? 1 : 4), -1};
+    for (int i = 0; i < half; i++) {
+        const int back = 2 * half - 1 - i;
+        training.lives[4 * i] = (struct gr_lifetime){4096, i, back, -1};
+        training.lives[4 * i + 1] = (struct gr_lifetime){4096, back, back + 1, -1};
+        training.lives[4 * i + 2] = (struct gr_lifetime){9000, back, back + 1, -1};
+        training.lives[4 * i + 3] = (struct gr_lifetime){i % 3 ? 64 : 7000, back, back, -1};
+    }
+    check_trial(&inference, false);
+    check_trial(&training, false);
+    assert_true(inference.plan.arena <= inference.plan.lower_bound / 100 * 102);
+    assert_true(training.plan.arena <= training.plan.lower_bound / 100 * 102);
+    trial_free(&inference);
+    trial_free(&training);
+}
+
 /* ---- sizes beyond memory ----------------------------------------------------------------- */
 
 static void expect_overflow(struct trial *trial)
@@ -417,6 +440,7 @@ int main(void)
         cmocka_unit_test(training_steps_come_within_a_few_per_cent),
         cmocka_unit_test(inference_of_alexnet_needs_its_two_largest_neighbours),
         cmocka_unit_test(twenty_thousand_lifetimes_are_planned),
+        cmocka_unit_test(deep_networks_take_no_more_than_they_must),
         cmocka_unit_test(sizes_beyond_the_address_space_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -139,6 +139,32 @@ static void blocks_are_the_single_numbers(void **state)
     }
 }
 
+/* In vectors as wide as the processor has them, to the bit. */
+static void many_blocks_are_the_single_ones(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 203 };
+    static float uniforms[4 * BLOCKS], normals[4 * BLOCKS];
+    static uint32_t words[4 * BLOCKS];
+    const struct gr_random_key key = gr_random_key(12, GR_RANDOM_CHECK, 0, 7);
+    const uint64_t first = (UINT64_C(1) << 32) - 100; /* over the end of the counter's first word */
+    for (int64_t count = 0; count <= BLOCKS; count += 29) {
+        gr_random_uniform_blocks(&key, first, count, uniforms);
+        gr_random_normal_blocks(&key, first, count, normals);
+        gr_random_word_blocks(&key, first, count, words);
+        for (int64_t b = 0; b < count; b++) {
+            float four[4];
+            uint32_t bits[4];
+            gr_random_block(&key, first + (uint64_t)b, bits);
+            assert_memory_equal(bits, words + 4 * b, sizeof bits);
+            gr_random_uniforms(&key, first + (uint64_t)b, four);
+            assert_memory_equal(four, uniforms + 4 * b, sizeof four);
+            gr_random_normals(&key, first + (uint64_t)b, four);
+            assert_memory_equal(four, normals + 4 * b, sizeof four);
+        }
+    }
+}
+
 static void integers_stay_below_their_bound_and_reach_all(void **state)
 {
     (void)state;
@@ -175,6 +201,7 @@ int main(void)
         cmocka_unit_test(normal_numbers_have_normal_moments),
         cmocka_unit_test(normal_numbers_are_box_muller_of_the_words),
         cmocka_unit_test(blocks_are_the_single_numbers),
+        cmocka_unit_test(many_blocks_are_the_single_ones),
         cmocka_unit_test(integers_stay_below_their_bound_and_reach_all),
         cmocka_unit_test(names_hash_by_fnv_1a),
     };

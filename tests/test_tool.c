@@ -218,6 +218,38 @@ static void set_overrides_a_key(void **state)
     gr_outcome_release(&outcome);
 }
 
+static void a_memory_budget_is_kept_or_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double bytes;
+    } sizes[] = {{"900M", 9e8},           {"1.5GiB", 1.5 * 1024 * 1024 * 1024},
+                 {"2000000", 2e6},        {"20MB", 2e7},
+                 {"4000Ki", 4000 * 1024}, {"1g", 1e9}};
+    static const char *const wrong[] = {"12Q", "M", "-5", "1.5.2", "0", "9KiBs"};
+    struct gr_outcome outcome;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        outcome = gr_tool_run(0, "plan", gr_tool_model(), "--mode", "train", "--memory-budget",
+                              sizes[i].text, "--json", NULL);
+        json_t *json = gr_tool_parse(outcome.out);
+        const json_t *recomputed = json_object_get(json, "recomputed");
+        assert_true(gr_tool_number(recomputed, "budget_bytes") == sizes[i].bytes);
+        assert_true(gr_tool_number(json, "total_bytes") <= sizes[i].bytes);
+        json_decref(json);
+        gr_outcome_release(&outcome);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        outcome = gr_tool_run(2, "bench", gr_tool_model(), "--memory-budget", wrong[i], NULL);
+        gr_tool_contains(outcome.err, "is not a number of bytes, such as 900M or 1.5GiB");
+        gr_outcome_release(&outcome);
+    }
+    outcome = gr_tool_run(2, "train", gr_tool_model(), "--memory-budget", "1K", NULL);
+    gr_tool_contains(outcome.err, "tiny, batch 8: a memory budget of 1 kB is too small: parameters "
+                                  "and states take ");
+    gr_outcome_release(&outcome);
+}
+
 static void plan_lies_between_the_lower_bound_and_no_reuse(void **state)
 {
     (void)state;
@@ -357,6 +389,7 @@ int main(void)
         TEST(check_reports_each_mistake_and_goes_on_with_the_next_file),
         TEST(summary_adds_up_parameters_and_work),
         TEST(set_overrides_a_key),
+        TEST(a_memory_budget_is_kept_or_refused),
         TEST(plan_lies_between_the_lower_bound_and_no_reuse),
         TEST(bench_prints_one_object_on_one_line),
         TEST(gradcheck_passes_and_can_fail),

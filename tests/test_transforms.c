@@ -66,7 +66,9 @@ static void run(const char *const *transforms, int count, const struct gr_view *
     const struct gr_random_key key = gr_random_key(5, GR_RANDOM_AUGMENT, 0, index);
     make(&pipeline, transforms, count, &extent, C, H, W, &err);
     assert_string_equal(err.message, "");
-    gr_pipeline_run(&pipeline, view, &key, &scratch, out, &err);
+    struct gr_pipeline_run sample;
+    gr_pipeline_start(&sample, &pipeline, &key, &scratch);
+    gr_pipeline_finish(&sample, view, out, &err);
     assert_string_equal(err.message, "");
 }
 

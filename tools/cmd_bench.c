@@ -3,15 +3,17 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "format.h"
 #include "measure.h"
+#include "profile.h"
 #include "report.h"
 #include "session.h"
 #include "table.h"
 
-enum { FEWEST_STEPS = 3, MOST_STEPS = 50 };
+enum { FEWEST_STEPS = 3, MOST_STEPS = 50, LONGEST_TITLE = 512 };
 
 static const double usual_seconds = 3, learning_rate = 0.001;
 
@@ -20,6 +22,8 @@ struct bench {
     struct gr_plan *plan;
     int64_t batch, steps;
     double *seconds; /* [steps], sorted at the end */
+    size_t peak_rss;
+    struct gr_profile profile; /* with --nodes or --trace */
 };
 
 /* ---- measuring --------------------------------------------------------------------------- */
@@ -44,9 +48,29 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static bool is_profiled(const struct gr_settings *settings)
+{
+    return settings->nodes || settings->trace;
+}
+
+static bool measure_steps(struct bench *bench, struct gr_error *err)
+{
+    for (int64_t i = 0; i < bench->steps; i++) {
+        const double start = gr_measure_seconds();
+        if (!time_step(bench->plan, &bench->seconds[i], err))
+            return false;
+        if (is_profiled(bench->session->settings))
+            gr_profile_add(&bench->profile, start, bench->seconds[i]);
+    }
+    qsort(bench->seconds, (size_t)bench->steps, sizeof *bench->seconds, by_value);
+    bench->peak_rss = gr_measure_peak();
+    return true;
+}
+
 static bool measure(struct bench *bench, struct gr_error *err)
 {
     const struct gr_settings *settings = bench->session->settings;
+    const bool profiled = is_profiled(settings);
     double last = 0;
     for (int64_t i = 0; i < settings->warmup; i++)
         if (!time_step(bench->plan, &last, err))
@@ -57,13 +81,10 @@ static bool measure(struct bench *bench, struct gr_error *err)
         *err = (struct gr_error){GR_ERR_RUNTIME, "out of memory for so many steps"};
         return false;
     }
-    if (settings->nodes)
-        gr_plan_profile(bench->plan, true);
-    for (int64_t i = 0; i < bench->steps; i++)
-        if (!time_step(bench->plan, &bench->seconds[i], err))
-            return false;
-    qsort(bench->seconds, (size_t)bench->steps, sizeof *bench->seconds, by_value);
-    return true;
+    if (profiled && !gr_profile_init(&bench->profile, bench->plan, (size_t)bench->steps, err))
+        return false;
+    return measure_steps(bench, err) &&
+           (!profiled || gr_profile_finish(&bench->profile, bench->session->context, err));
 }
 
 static double median(const struct bench *bench)
@@ -72,96 +93,38 @@ static double median(const struct bench *bench)
     return (low + bench->seconds[bench->steps / 2]) / 2;
 }
 
-/* ---- nodes ------------------------------------------------------------------------------- */
-
-static int slowest_first(const void *a, const void *b)
-{
-    const struct gr_node_info *x = a, *y = b;
-    return (y->seconds > x->seconds) - (y->seconds < x->seconds);
-}
-
-/* The nodes, slowest first; freed by the caller. NULL: out of memory. */
-static struct gr_node_info *sorted_nodes(const struct gr_plan *plan, size_t count)
-{
-    struct gr_node_info *nodes = calloc(count + 1, sizeof *nodes);
-    for (size_t i = 0; nodes && i < count; i++)
-        nodes[i] = gr_plan_node(plan, i);
-    if (nodes)
-        qsort(nodes, count, sizeof *nodes, slowest_first);
-    return nodes;
-}
-
-static double gflops(const struct gr_node_info *node, double seconds)
-{
-    return seconds > 0 ? 2e-9 * node->macs / seconds : 0;
-}
-
-static int print_nodes(const struct bench *bench)
-{
-    static const struct gr_column columns[] = {{"node", GR_LEFT_CUT}, {"ms", GR_RIGHT},
-                                               {"share", GR_RIGHT},   {"GFLOP/s", GR_RIGHT},
-                                               {"impl", GR_LEFT},     {"layout", GR_LEFT}};
-    struct gr_table table = {.columns = columns, .n_columns = 6};
-    const size_t count = gr_plan_node_count(bench->plan);
-    struct gr_node_info *nodes = sorted_nodes(bench->plan, count);
-    double total = 0;
-    if (!nodes)
-        return gr_tool_no_memory();
-    for (size_t i = 0; i < count; i++)
-        total += nodes[i].seconds;
-    for (size_t i = 0; i < count; i++) {
-        const double seconds = nodes[i].seconds / (double)bench->steps;
-        gr_table_add(&table, "%s", nodes[i].name);
-        gr_table_add(&table, "%.3f", 1e3 * seconds);
-        gr_table_add(&table, "%.1f %%", total > 0 ? 100 * nodes[i].seconds / total : 0);
-        if (nodes[i].macs > 0)
-            gr_table_add(&table, "%.1f", gflops(&nodes[i], seconds));
-        else
-            gr_table_add(&table, "%s", "");
-        gr_table_add(&table, "%s", nodes[i].impl);
-        gr_table_add(&table, "%s", nodes[i].layout);
-    }
-    free(nodes);
-    putchar('\n');
-    const int status = gr_table_print(&table, stdout);
-    gr_table_release(&table);
-    return status;
-}
-
-static json_t *nodes_json(const struct bench *bench)
-{
-    json_t *list = json_array();
-    const size_t count = gr_plan_node_count(bench->plan);
-    struct gr_node_info *nodes = sorted_nodes(bench->plan, count);
-    for (size_t i = 0; nodes && i < count; i++) {
-        const double seconds = nodes[i].seconds / (double)bench->steps;
-        json_array_append_new(list,
-                              json_pack("{s:s, s:s, s:s, s:f, s:f, s:s, s:s}", "name",
-                                        nodes[i].name, "op", nodes[i].op, "phase", nodes[i].phase,
-                                        "seconds", seconds, "gflops", gflops(&nodes[i], seconds),
-                                        "impl", nodes[i].impl, "layout", nodes[i].layout));
-    }
-    free(nodes);
-    return list;
-}
-
 /* ---- reporting --------------------------------------------------------------------------- */
 
-static int print_json(const struct bench *bench)
+/* The result as an object; NULL: out of memory. */
+static json_t *bench_json(const struct bench *bench)
 {
     const struct gr_settings *settings = bench->session->settings;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:i, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "model",
-        gr_model_name(bench->session->model), "mode", gr_modes[settings->mode], "precision",
-        gr_precisions[settings->precision], "batch", (json_int_t)bench->batch, "threads",
-        gr_context_threads(bench->session->context), "steps", (json_int_t)bench->steps,
-        "images_per_second", (double)bench->batch / median(bench), "step_seconds_median",
-        median(bench), "step_seconds_min", bench->seconds[0], "step_seconds_max",
-        bench->seconds[bench->steps - 1], "peak_rss_bytes", (json_int_t)gr_measure_peak(),
-        "planned_bytes", (json_int_t)gr_plan_memory(bench->plan).planned);
-    if (json && settings->nodes)
-        json_object_set_new(json, "nodes", nodes_json(bench));
-    return gr_report_json(json, true);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:i, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "model",
+                  gr_model_name(bench->session->model), "mode", gr_modes[settings->mode],
+                  "precision", gr_precisions[settings->precision], "kernels",
+                  gr_kernel_sets[settings->kernels], "batch", (json_int_t)bench->batch, "threads",
+                  gr_context_threads(bench->session->context), "steps", (json_int_t)bench->steps,
+                  "images_per_second", (double)bench->batch / median(bench), "step_seconds_median",
+                  median(bench), "step_seconds_min", bench->seconds[0], "step_seconds_max",
+                  bench->seconds[bench->steps - 1], "peak_rss_bytes", (json_int_t)bench->peak_rss,
+                  "planned_bytes", (json_int_t)gr_plan_memory(bench->plan).planned);
+    if (json && is_profiled(settings) && !gr_profile_add_json(&bench->profile, json)) {
+        json_decref(json);
+        return NULL;
+    }
+    return json;
+}
+
+/* "alexnet, train, batch 128, 2 threads, f32" */
+static const char *title(const struct bench *bench, char *text, size_t size)
+{
+    const struct gr_settings *settings = bench->session->settings;
+    const int threads = gr_context_threads(bench->session->context);
+    snprintf(text, size, "%s, %s, batch %" PRId64 ", %d thread%s, %s",
+             gr_model_name(bench->session->model), gr_modes[settings->mode], bench->batch, threads,
+             threads == 1 ? "" : "s", gr_precisions[settings->precision]);
+    return text;
 }
 
 static int print_table(const struct bench *bench)
@@ -169,11 +132,8 @@ static int print_table(const struct bench *bench)
     static const struct gr_column columns[] = {{"", GR_LEFT}, {"", GR_RIGHT}, {"", GR_LEFT}};
     const struct gr_settings *settings = bench->session->settings;
     struct gr_table table = {.columns = columns, .n_columns = 3};
-    char text[GR_FIGURE];
-    printf("%s, %s, batch %" PRId64 ", %d thread%s, %s\n\n", gr_model_name(bench->session->model),
-           gr_modes[settings->mode], bench->batch, gr_context_threads(bench->session->context),
-           gr_context_threads(bench->session->context) == 1 ? "" : "s",
-           gr_precisions[settings->precision]);
+    char text[GR_FIGURE], heading[LONGEST_TITLE];
+    printf("%s\n\n", title(bench, heading, sizeof heading));
     gr_table_add(&table, "images/s");
     gr_table_add(&table, "%s", gr_rate_text((double)bench->batch / median(bench), text));
     gr_table_add(&table, "%s", "");
@@ -182,14 +142,39 @@ static int print_table(const struct bench *bench)
     gr_table_add(&table, "median of %" PRId64 ", %.2f to %.2f ms", bench->steps,
                  1e3 * bench->seconds[0], 1e3 * bench->seconds[bench->steps - 1]);
     gr_table_add(&table, "peak memory");
-    gr_table_add(&table, "%s", gr_bytes_text(gr_measure_peak(), text));
+    gr_table_add(&table, "%s", gr_bytes_text(bench->peak_rss, text));
     gr_table_add(&table, "of the process");
     gr_table_add(&table, "planned");
     gr_table_add(&table, "%s", gr_bytes_text(gr_plan_memory(bench->plan).planned, text));
     gr_table_add(&table, "for values and scratch");
+    if (settings->trace) {
+        gr_table_add(&table, "trace");
+        gr_table_add(&table, "%s", "");
+        gr_table_add(&table, "%s, for ui.perfetto.dev or chrome://tracing", settings->trace);
+    }
     const int status = gr_table_print(&table, stdout);
     gr_table_release(&table);
-    return status == GR_OK && settings->nodes ? print_nodes(bench) : status;
+    return status == GR_OK && settings->nodes ? gr_profile_print(&bench->profile) : status;
+}
+
+static int write_trace(const struct bench *bench)
+{
+    char text[LONGEST_TITLE];
+    json_t *summary = bench_json(bench);
+    const int status = gr_trace_write(&bench->profile, title(bench, text, sizeof text), summary,
+                                      bench->session->settings->trace);
+    json_decref(summary);
+    return status;
+}
+
+/* A trace on standard output stands alone. */
+static int report(const struct bench *bench)
+{
+    const struct gr_settings *settings = bench->session->settings;
+    const int status = settings->trace ? write_trace(bench) : GR_OK;
+    if (status != GR_OK || (settings->trace && strcmp(settings->trace, "-") == 0))
+        return status;
+    return settings->json ? gr_report_json(bench_json(bench), true) : print_table(bench);
 }
 
 static int work(const struct gr_session *session)
@@ -206,7 +191,8 @@ static int work(const struct gr_session *session)
     if (!bench.plan || !gr_session_feed(session, bench.plan, &err) || !measure(&bench, &err))
         status = gr_tool_error(&err);
     else
-        status = settings->json ? print_json(&bench) : print_table(&bench);
+        status = report(&bench);
+    gr_profile_release(&bench.profile);
     free(bench.seconds);
     gr_plan_free(bench.plan);
     return status;
@@ -237,7 +223,13 @@ static const struct gr_option options[] = {
     {.name = "nodes",
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(nodes),
-     .doc = "time each node as well, slowest first"},
+     .doc = "time each node as well, slowest first, against the machine's peak"},
+    {.name = "trace",
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(trace),
+     .value = "FILE",
+     .doc = "write when each node ran, for Perfetto or chrome://tracing"},
+    GR_MEMORY_BUDGET_OPTION,
     GR_NO_MEMORY_PLAN_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},
@@ -247,6 +239,8 @@ static const struct gr_example examples[] = {
     {"graph-runner bench models/alexnet.yaml --batch 64", "training steps a second"},
     {"graph-runner bench models/alexnet.yaml --mode infer --batch 1 --nodes",
      "where the time of a single image goes"},
+    {"graph-runner bench models/alexnet.yaml --steps 5 --trace trace.json",
+     "five steps on a time line"},
     {.line = NULL},
 };
 
@@ -257,8 +251,14 @@ const struct gr_command gr_command_bench = {
     .min_operands = 1,
     .max_operands = 1,
     .description = "Times steady steps (forward, backward and update with --mode train) on random "
-                   "data that are in memory already. With --json the result is one line.",
+                   "data that are in memory already. With --json the result is one line.\n\n"
+                   "The figures of nodes are means over the quarter of the steps around the "
+                   "median, so that they sum up to the step's. The peak is measured on the spot; a "
+                   "node's share "
+                   "of it is the least time that its arithmetic and its bytes allow, by the time "
+                   "it took.",
     .options = options,
+    .tunes = true,
     .examples = examples,
     .run = run,
 };

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "profile_file.h"
 #include "session.h"
 #include "terminal.h"
 
@@ -113,39 +114,75 @@ static int draw(const char *text, const char *argument, const char *path)
     return GR_OK;
 }
 
-static int export(const struct gr_session *session)
+static int show(const char *text, const struct gr_settings *settings)
+{
+    const struct format *format = settings->out ? find_format(settings->out) : NULL;
+    if (format && format->argument)
+        return draw(text, format->argument, settings->out);
+    if (format)
+        return write_text(text, settings->out);
+    fputs(text, stdout);
+    return GR_OK;
+}
+
+/* Without a profile it is empty. */
+static int draw_plan(const struct gr_session *session, const struct gr_plan *plan,
+                     const struct gr_profile_file *file)
+{
+    struct gr_error err = {0};
+    struct gr_dot_profile profile = {0};
+    double *seconds = malloc((gr_plan_node_count(plan) + 1) * sizeof *seconds);
+    int status = seconds ? GR_OK : gr_tool_no_memory();
+    if (status == GR_OK && file->json)
+        status = gr_profile_file_match(file, session, plan, seconds, &profile);
+    if (status == GR_OK) {
+        char *text = gr_plan_dot(plan, file->json ? &profile : NULL, &err);
+        status = text ? show(text, session->settings) : gr_tool_error(&err);
+        free(text);
+    }
+    free(seconds);
+    return status;
+}
+
+static int export(const struct gr_session *session, const struct gr_profile_file *file)
 {
     const struct gr_settings *settings = session->settings;
     const struct gr_plan_options options = {.mode = (enum gr_mode)settings->mode,
                                             .update = settings->mode == GR_TRAIN,
                                             .reference = settings->no_fusion};
-    const struct format *format = settings->out ? find_format(settings->out) : NULL;
     struct gr_error err = {0};
     struct gr_plan *plan = gr_session_plan(session, options, &err);
-    char *text = plan ? gr_plan_dot(plan, &err) : NULL;
+    const int status = plan ? draw_plan(session, plan, file) : gr_tool_error(&err);
     gr_plan_free(plan);
-    int status = GR_OK;
-    if (!text)
-        status = gr_tool_error(&err);
-    else if (!format)
-        fputs(text, stdout);
-    else if (format->argument)
-        status = draw(text, format->argument, settings->out);
-    else
-        status = write_text(text, settings->out);
-    free(text);
     return status;
 }
+
+/* What is drawn: as said, else as the profile says. The first of the modes is none. */
+static const char *const modes[] = {"auto", "infer", "train", NULL};
 
 static int run(const struct gr_settings *original)
 {
     struct gr_settings settings = *original;
+    struct gr_profile_file profile = {0};
+    struct gr_session session = {0};
+    int status = GR_OK;
     if (settings.out && strcmp(settings.out, "-") == 0)
         settings.out = NULL;
     if (settings.out && !find_format(settings.out))
         return gr_tool_fail(GR_ERR_USAGE, "dot: '%s' ends in none of .dot, .gv, .svg, .png, .pdf",
                             settings.out);
-    return gr_session_run(&settings, export);
+    settings.mode = settings.mode ? settings.mode - 1 : -1;
+    if (settings.profile)
+        status = gr_profile_file_open(&profile, settings.profile, &settings);
+    if (settings.mode < 0)
+        settings.mode = GR_INFER;
+    if (status == GR_OK)
+        status = gr_session_open(&session, &settings, settings.operands.items[0]);
+    if (status == GR_OK)
+        status = export(&session, &profile);
+    gr_session_close(&session);
+    gr_profile_file_close(&profile);
+    return status;
 }
 
 static const struct gr_option options[] = {
@@ -156,11 +193,24 @@ static const struct gr_option options[] = {
      .value = "FILE",
      .doc = "FILE.dot, or a picture: FILE.svg, FILE.png, FILE.pdf (default: text "
             "on standard output)"},
-    GR_MODE_OPTION("infer"),
+    {.name = "mode",
+     .type = GR_OPTION_CHOICE,
+     .offset = GR_FIELD(mode),
+     .value = "auto|infer|train",
+     .choices = modes,
+     .def = "auto",
+     .doc = "inference, or a whole training step; auto: as the profile, else inference"},
+    {.name = "profile",
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(profile),
+     .value = "FILE",
+     .doc = "colour it by time and memory: what bench --json --nodes printed, or bench --trace "
+            "wrote, of the same model"},
     {.name = "no-fusion",
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(no_fusion),
      .doc = "each node as written, none taken over by another"},
+    GR_MEMORY_BUDGET_OPTION,
     {.name = NULL},
 };
 
@@ -168,6 +218,8 @@ static const struct gr_example examples[] = {
     {"graph-runner dot models/alexnet.yaml -o alexnet.svg", "a picture of inference"},
     {"graph-runner dot models/lenet.yaml --mode train | less",
      "forward, backward and update as text"},
+    {"graph-runner dot models/alexnet.yaml --profile bench.json -o time.svg",
+     "where time and memory go"},
     {.line = NULL},
 };
 

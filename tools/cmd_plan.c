@@ -38,7 +38,8 @@ static void add_bytes(struct gr_table *table, const char *name, size_t bytes, co
     gr_table_add(table, "%s", note);
 }
 
-static int print_memory(const struct gr_memory_report *memory, const struct measured *measured)
+static int print_memory(const struct gr_memory_report *memory, const struct measured *measured,
+                        size_t budget)
 {
     static const struct gr_column columns[] = {
         {"memory", GR_LEFT}, {"bytes", GR_RIGHT}, {"", GR_RIGHT}, {"", GR_LEFT}};
@@ -54,9 +55,38 @@ static int print_memory(const struct gr_memory_report *memory, const struct meas
     add_bytes(&table, "states", memory->states, "of the optimizer");
     add_bytes(&table, "constants", memory->constants, "derived from the weights");
     add_bytes(&table, "total", total(memory), "");
+    if (budget) {
+        add_bytes(&table, "budget", budget, "");
+        snprintf(note, sizeof note, "for about %.1f %% more time", 100 * memory->recompute_share);
+        add_bytes(&table, "saved", more(memory->unbudgeted, memory->planned),
+                  memory->recomputed ? note : "nothing is computed again");
+    }
     gr_table_rule(&table);
     add_bytes(&table, "resident", measured->resident, "measured after one run");
     add_bytes(&table, "peak", measured->peak, "measured, building the plan included");
+    const int status = gr_table_print(&table, stdout);
+    gr_table_release(&table);
+    return status;
+}
+
+static int print_recomputed(const struct gr_plan *plan)
+{
+    static const struct gr_column columns[] = {{"computed again", GR_LEFT_CUT},
+                                               {"output", GR_LEFT},
+                                               {"bytes", GR_RIGHT},
+                                               {"time", GR_RIGHT}};
+    struct gr_table table = {.columns = columns, .n_columns = 4};
+    char shape[GR_SHAPE_TEXT], text[GR_FIGURE];
+    for (size_t i = 0; i < gr_plan_node_count(plan); i++) {
+        const struct gr_node_info node = gr_plan_node(plan, i);
+        if (!node.again)
+            continue;
+        gr_table_add(&table, "%s", node.again);
+        gr_table_add(&table, "%s", gr_shape_text(&node.shape, shape));
+        gr_table_add(&table, "%s", gr_grouped_text((int64_t)node.output_bytes, text));
+        gr_table_add(&table, "+%.1f %%", 100 * node.again_share);
+    }
+    putchar('\n');
     const int status = gr_table_print(&table, stdout);
     gr_table_release(&table);
     return status;
@@ -100,6 +130,22 @@ static json_t *nodes_json(const struct gr_plan *plan)
     return nodes;
 }
 
+static json_t *recomputed_json(const struct gr_settings *settings, const struct gr_plan *plan,
+                               const struct gr_memory_report *memory)
+{
+    json_t *nodes = json_array();
+    for (size_t i = 0; i < gr_plan_node_count(plan); i++) {
+        const struct gr_node_info node = gr_plan_node(plan, i);
+        if (node.again)
+            json_array_append_new(nodes, json_pack("{s:s, s:I, s:f}", "name", node.again,
+                                                   "output_bytes", (json_int_t)node.output_bytes,
+                                                   "share", node.again_share));
+    }
+    return json_pack("{s:I, s:I, s:f, s:o}", "budget_bytes", (json_int_t)settings->memory_budget,
+                     "saved_bytes", (json_int_t)more(memory->unbudgeted, memory->planned), "share",
+                     memory->recompute_share, "nodes", nodes);
+}
+
 static int print_json(const struct gr_session *session, const struct gr_plan *plan,
                       const struct gr_memory_report *memory, const struct measured *measured)
 {
@@ -114,6 +160,8 @@ static int print_json(const struct gr_session *session, const struct gr_plan *pl
                   (json_int_t)memory->states, "constants_bytes", (json_int_t)memory->constants,
                   "total_bytes", (json_int_t)total(memory), "resident_bytes",
                   (json_int_t)measured->resident, "peak_bytes", (json_int_t)measured->peak);
+    if (json && settings->memory_budget)
+        json_object_set_new(json, "recomputed", recomputed_json(settings, plan, memory));
     if (json && settings->nodes)
         json_object_set_new(json, "nodes", nodes_json(plan));
     return gr_report_json(json, false);
@@ -127,7 +175,9 @@ static int report(const struct gr_session *session, const struct gr_plan *plan,
         return print_json(session, plan, &memory, measured);
     printf("%s, batch %" PRId64 ", %s\n\n", gr_model_name(session->model),
            gr_session_batch(session), gr_modes[session->settings->mode]);
-    const int status = print_memory(&memory, measured);
+    int status = print_memory(&memory, measured, (size_t)session->settings->memory_budget);
+    if (status == GR_OK && memory.recomputed)
+        status = print_recomputed(plan);
     return status == GR_OK && session->settings->nodes ? print_nodes(plan) : status;
 }
 
@@ -163,6 +213,7 @@ static const struct gr_option options[] = {
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(nodes),
      .doc = "list the nodes as well, with where their outputs lie"},
+    GR_MEMORY_BUDGET_OPTION,
     GR_NO_MEMORY_PLAN_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},

@@ -37,13 +37,14 @@ static const char *again(const char *name, int64_t value, char text[GR_FIGURE])
 /* The run folder's model has the overrides in it. */
 static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps, const char *out)
 {
-    char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE];
+    char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE], budget[GR_FIGURE];
     gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
-                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s",
+                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s",
                  steps, settings->sets.count ? out : settings->operands.items[0],
                  settings->sets.count ? "/model.yaml" : "", out,
                  again("epochs", settings->epochs, epochs), again("steps", settings->steps, to),
                  again("batch", settings->batch, batch), again("seed", settings->seed, seed),
+                 again("memory-budget", settings->memory_budget, budget),
                  settings->data ? " --data " : "", settings->data ? settings->data : "");
 }
 
@@ -61,6 +62,7 @@ static int train_in(const struct gr_session *session, const char *out)
         .batch = settings->batch,
         .precision = (enum gr_precision)settings->precision,
         .no_memory_plan = settings->no_memory_plan,
+        .memory_budget = (size_t)settings->memory_budget,
         .max_corrupt = settings->max_corrupt ? settings->max_corrupt : -1,
         .progress = gr_display_progress,
         .progress_user = &display,
@@ -125,6 +127,7 @@ static const struct gr_option options[] = {
      .max = 1e15,
      .doc = "stop after so many training steps in all"},
     GR_MAX_CORRUPT_OPTION,
+    GR_MEMORY_BUDGET_OPTION,
     GR_NO_MEMORY_PLAN_OPTION,
     {.name = NULL},
 };
@@ -150,6 +153,7 @@ const struct gr_command gr_command_train = {
         "for each stage of each epoch) and the checkpoints latest.safetensors and "
         "best.safetensors. Ctrl-C saves and stops; --resume goes on from there.",
     .options = options,
+    .tunes = true,
     .examples = examples,
     .run = run,
 };

@@ -17,10 +17,11 @@ struct gr_command {
     const char *name, *summary;
     const char *operands; /* "MODEL IMAGE..." */
     size_t min_operands, max_operands;
-    const char *description;                        /* paragraphs, separated by an empty line */
-    const struct gr_option *options;                /* its own, or NULL */
-    bool no_common;                                 /* gr_common_options mean nothing to it */
-    const struct gr_example *examples;              /* ends with line NULL */
+    const char *description;           /* paragraphs, separated by an empty line */
+    const struct gr_option *options;   /* its own, or NULL */
+    bool tunes;                        /* runs so long that kernels are measured for it */
+    bool no_common;                    /* gr_common_options mean nothing to it */
+    const struct gr_example *examples; /* ends with line NULL */
     int (*run)(const struct gr_settings *settings); /* returns the exit code */
 };
 

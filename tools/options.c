@@ -3,6 +3,7 @@
  */
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,8 +14,13 @@
 
 const char *const gr_precisions[] = {
     [GR_PRECISION_F32] = "f32", [GR_PRECISION_BF16] = "bf16", NULL};
-static const char *const kernels[] = {
+const char *const gr_kernel_sets[] = {
     [GR_KERNELS_AUTO] = "auto", [GR_KERNELS_OPENBLAS] = "openblas", NULL};
+static const char *const tunes[] = {[GR_TUNE_AUTO] = "auto",
+                                    [GR_TUNE_SET_OFF] = "off",
+                                    [GR_TUNE_SET_KNOWN] = "known",
+                                    [GR_TUNE_SET_MEASURE] = "measure",
+                                    NULL};
 const char *const gr_modes[] = {[GR_INFER] = "infer", [GR_TRAIN] = "train", NULL};
 
 const struct gr_option gr_common_options[] = {
@@ -53,9 +59,17 @@ const struct gr_option gr_common_options[] = {
      .type = GR_OPTION_CHOICE,
      .offset = GR_FIELD(kernels),
      .value = "auto|openblas",
-     .choices = kernels,
+     .choices = gr_kernel_sets,
      .def = "auto",
      .doc = "oneDNN where it is fast, or OpenBLAS"},
+    {.name = "tune",
+     .type = GR_OPTION_CHOICE,
+     .offset = GR_FIELD(tune),
+     .value = "auto|off|known|measure",
+     .choices = tunes,
+     .def = "auto",
+     .doc = "take the fastest kernels: those found before on this machine (known), or find them "
+            "(measure; bench and train do); off: the usual ones"},
     {.name = "seed",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(seed),
@@ -143,6 +157,29 @@ static bool store_number(const struct gr_settings *settings, const struct gr_opt
     return true;
 }
 
+/* 900M, 1.5G, 800KiB: K, M and G are thousands, Ki, Mi and Gi 1024; B may follow. */
+static bool store_bytes(const struct gr_settings *settings, const struct gr_option *option,
+                        const char *text, int64_t *field)
+{
+    static const char prefixes[] = "KMGT";
+    char *end = NULL;
+    errno = 0;
+    double bytes = isdigit((unsigned char)*text) ? strtod(text, &end) : 0;
+    if (end && *end && *end != 'B') {
+        const char *prefix = strchr(prefixes, toupper((unsigned char)*end));
+        const bool binary = prefix && end[1] == 'i';
+        bytes *= prefix ? pow(binary ? 1024 : 1000, (double)(prefix - prefixes + 1)) : 0;
+        end += prefix ? 1 + binary : 0;
+    }
+    if (end && *end == 'B')
+        end++;
+    if (!end || *end || errno != 0 || !(bytes >= 1 && bytes < 9e18))
+        return misused(settings, "--%s: '%s' is not a number of bytes, such as 900M or 1.5GiB",
+                       option->name, text);
+    *field = (int64_t)bytes;
+    return true;
+}
+
 static bool store_choice(const struct gr_settings *settings, const struct gr_option *option,
                          const char *text, void *field)
 {
@@ -184,6 +221,8 @@ static bool store(struct gr_settings *settings, const struct gr_option *option, 
     case GR_OPTION_INT:
     case GR_OPTION_NUMBER:
         return store_number(settings, option, text, field);
+    case GR_OPTION_BYTES:
+        return store_bytes(settings, option, text, field);
     case GR_OPTION_CHOICE:
         return store_choice(settings, option, text, field);
     case GR_OPTION_TEXT:

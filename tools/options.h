@@ -16,6 +16,7 @@ enum gr_option_type {
     GR_OPTION_FLAG,   /* bool */
     GR_OPTION_INT,    /* int64_t, within min and max */
     GR_OPTION_NUMBER, /* double, within min and max */
+    GR_OPTION_BYTES,  /* int64_t, at least 1: "900M" (10^6), "1.5GiB" (2^30), "800000" */
     GR_OPTION_CHOICE, /* int: the index into choices */
     GR_OPTION_TEXT,   /* const char * */
     GR_OPTION_WORD,   /* struct gr_words: one more each time */
@@ -59,6 +60,11 @@ struct gr_option {
         .name = "no-memory-plan", .type = GR_OPTION_FLAG, .offset = GR_FIELD(no_memory_plan),      \
         .doc = "give every value memory of its own; same results"                                  \
     }
+#define GR_MEMORY_BUDGET_OPTION                                                                    \
+    {                                                                                              \
+        .name = "memory-budget", .type = GR_OPTION_BYTES, .offset = GR_FIELD(memory_budget),       \
+        .value = "BYTES", .doc = "fit a training step into 900M or 1.5G by computing some again"   \
+    }
 #define GR_MAX_CORRUPT_OPTION                                                                      \
     {                                                                                              \
         .name = "max-corrupt", .type = GR_OPTION_INT, .offset = GR_FIELD(max_corrupt),             \
@@ -69,6 +75,7 @@ struct gr_option {
 extern const struct gr_option gr_common_options[];
 extern const struct gr_option gr_help_option[];
 extern const char *const gr_modes[], *const gr_precisions[]; /* end with NULL */
+extern const char *const gr_kernel_sets[];
 
 /*
  * Reads the arguments that follow the command's name into settings, which must be zero but for

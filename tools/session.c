@@ -3,16 +3,67 @@
  */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "commands.h"
 #include "terminal.h"
+
+/* ---- the choice of kernels ---------------------------------------------------------------- */
+
+/* Where choices are kept between runs; "" when the environment names no place. */
+static void tuning_folder(char *path, size_t size)
+{
+    const char *own = getenv("GRAPH_RUNNER_CACHE"), *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    path[0] = '\0';
+    if (own && *own)
+        snprintf(path, size, "%s", own);
+    else if (cache && *cache)
+        snprintf(path, size, "%s/graph-runner", cache);
+    else if (home && *home)
+        snprintf(path, size, "%s/.cache/graph-runner", home);
+}
+
+static enum gr_tune tune_of(const struct gr_settings *settings)
+{
+    switch ((enum gr_tune_setting)settings->tune) {
+    case GR_TUNE_SET_OFF:
+        return GR_TUNE_OFF;
+    case GR_TUNE_SET_MEASURE:
+        return GR_TUNE_MEASURE;
+    case GR_TUNE_SET_KNOWN:
+        return GR_TUNE_KNOWN;
+    case GR_TUNE_AUTO:
+        break;
+    }
+    return settings->command->tunes ? GR_TUNE_MEASURE : GR_TUNE_KNOWN;
+}
+
+static void show_measuring(void *user, const char *node, const char *result)
+{
+    char line[160];
+    (void)user;
+    if (result) {
+        snprintf(line, sizeof line, "%s: %s", node, result);
+        gr_tool_log(NULL, GR_LOG_DEBUG, line);
+    } else if (gr_is_terminal(stderr)) {
+        snprintf(line, sizeof line, "choosing kernels, once for this machine: %s", node);
+        gr_status_show(line);
+    }
+}
 
 int gr_session_open(struct gr_session *session, const struct gr_settings *settings,
                     const char *path)
 {
     struct gr_error err = {0};
+    char folder[4096];
+    tuning_folder(folder, sizeof folder);
     const struct gr_context_options context = {.threads = (int)settings->threads,
                                                .kernels = (enum gr_kernels)settings->kernels,
+                                               .tune = tune_of(settings),
+                                               .tuning = *folder ? folder : NULL,
+                                               .measuring = settings->quiet ? NULL : show_measuring,
                                                .log = gr_tool_log};
     const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
                                            .n_sets = settings->sets.count,
@@ -57,9 +108,12 @@ struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan
 {
     options.precision = (enum gr_precision)session->settings->precision;
     options.no_memory_plan = session->settings->no_memory_plan;
+    options.memory_budget = (size_t)session->settings->memory_budget;
     if (!options.batch)
         options.batch = gr_session_batch(session);
-    return gr_plan_new(session->model, &options, err);
+    struct gr_plan *plan = gr_plan_new(session->model, &options, err);
+    gr_status_clear();
+    return plan;
 }
 
 /* ---- random inputs ----------------------------------------------------------------------- */

@@ -7,6 +7,9 @@
 
 #include "graphrunner.h"
 
+/* --tune; auto: measure where many steps will gain by it, else take what is known. */
+enum gr_tune_setting { GR_TUNE_AUTO, GR_TUNE_SET_OFF, GR_TUNE_SET_KNOWN, GR_TUNE_SET_MEASURE };
+
 /* A list of texts; owned by the settings. */
 struct gr_words {
     char **items;
@@ -22,14 +25,16 @@ struct gr_settings {
     const char *data;
     int64_t batch, threads, seed; /* 0: not said */
     int precision, kernels;       /* enum gr_precision, enum gr_kernels */
+    int tune;                     /* enum gr_tune_setting */
     bool quiet, verbose;
 
     /* Of single commands. Texts are borrowed from argv; NULL: not said. */
     const char *out, *resume, *weights, *save_weights;
-    const char *part, *csv, *inputs, *outputs;
+    const char *part, *csv, *inputs, *outputs, *trace, *profile;
     struct gr_words fetch;
     int mode; /* enum gr_mode */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
+    int64_t memory_budget; /* bytes; 0: not said */
     double learning_rate, tolerance;
     bool json, nodes, no_memory_plan, no_fusion, help;
 };

@@ -43,6 +43,16 @@ float gr_random_normal(const struct gr_random_key *key, uint64_t index);
 void gr_random_uniforms(const struct gr_random_key *key, uint64_t block, float out[4]);
 void gr_random_normals(const struct gr_random_key *key, uint64_t block, float out[4]);
 
+/* The words of count blocks from the first one on, into out [4 * count], in vectors. */
+void gr_random_word_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
+                           uint32_t *out);
+
+/* The numbers of count blocks from the first one on, into out [4 * count], in vectors. */
+void gr_random_uniform_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
+                              float *out);
+void gr_random_normal_blocks(const struct gr_random_key *key, uint64_t first, int64_t count,
+                             float *out);
+
 /* The index-th number of the key's sequence: an integer in [0, bound), bound at least 1. */
 uint64_t gr_random_below(const struct gr_random_key *key, uint64_t index, uint64_t bound);
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ATTEMPTS = 1000 };
+enum { ATTEMPTS = 1000, PATH_SIZE = 4096 };
 
 static bool fail(const struct gr_replace *replace, const char *what, struct gr_error *err)
 {
@@ -118,4 +118,23 @@ void gr_replace_release(struct gr_replace *replace)
     free(replace->temporary);
     free(replace->target);
     *replace = (struct gr_replace){0};
+}
+
+bool gr_make_folder(const char *folder, struct gr_error *err)
+{
+    char path[PATH_SIZE];
+    const int n = snprintf(path, sizeof path, "%s", folder);
+    if (n <= 0 || n >= PATH_SIZE)
+        return gr_fail(err, GR_ERR_USAGE, "the path of the folder is empty or too long");
+    for (char *p = path + 1;; p++) {
+        if (*p && *p != '/')
+            continue;
+        const char end = *p;
+        *p = '\0';
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make the folder", path);
+        *p = end;
+        if (!end)
+            return true;
+    }
 }

@@ -33,4 +33,7 @@ bool gr_replace_commit(struct gr_replace *replace, struct gr_error *err);
 /* Ends it, committed or not: without a commit, no trace is left. */
 void gr_replace_release(struct gr_replace *replace);
 
+/* Makes a folder, and those above it, unless they are there. */
+bool gr_make_folder(const char *folder, struct gr_error *err);
+
 #endif

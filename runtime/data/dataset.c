@@ -168,12 +168,14 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
 {
     struct gr_error inner = {0};
     struct gr_view view;
+    struct gr_pipeline_run run;
     const struct gr_random_key key =
         gr_random_key(draw->seed, GR_RANDOM_AUGMENT, draw->epoch, (uint32_t)index);
-    if (!dataset->source->read(&dataset->samples, index, &dataset->pipeline.target,
-                               &scratch->source, &view, &inner)) {
+    gr_pipeline_start(&run, &dataset->pipeline, &key, &scratch->pipeline);
+    if (!dataset->source->read(&dataset->samples, index, &run.target, &scratch->source, &view,
+                               &inner)) {
         gr_fail(err, inner.status, "%s", inner.message);
-    } else if (!gr_pipeline_run(&dataset->pipeline, &view, &key, &scratch->pipeline, out, &inner)) {
+    } else if (!gr_pipeline_finish(&run, &view, out, &inner)) {
         char name[1024];
         dataset->source->name(&dataset->samples, index, name, sizeof name);
         gr_fail(err, inner.status, "%s: %s", name, inner.message);
@@ -209,9 +211,11 @@ static bool fit(const struct gr_data_part *part, const struct gr_shape *shape,
     if (source->fixed_size && !gr_data_part_has(part, &gr_transform_resize)) {
         const int64_t height = source->side ? source->side : shape->dim[1];
         const int64_t width = source->side ? source->side : shape->dim[2];
-        if ((view->height != height || view->width != width) &&
-            !gr_image_resize(view, height, width, &scratch->pipeline.resize,
-                             &scratch->pipeline.stage[GR_TRANSFORMS_MAX], err))
+        struct gr_placement placement = gr_placement_whole(view->height, view->width);
+        placement.height = placement.window.height = height;
+        placement.width = placement.window.width = width;
+        if (!gr_image_place(view, &placement, &scratch->pipeline.resize, &scratch->pipeline.fitted,
+                            err))
             return false;
     }
     *extent =
@@ -224,6 +228,7 @@ bool gr_data_part_image(const struct gr_data_part *part, const struct gr_shape *
 {
     struct gr_error inner = {0};
     struct gr_pipeline pipeline;
+    struct gr_pipeline_run run;
     struct gr_view view;
     struct gr_extent extent;
     const struct gr_source_target target = gr_data_part_target(part);
@@ -236,9 +241,13 @@ bool gr_data_part_image(const struct gr_data_part *part, const struct gr_shape *
     bool done = gr_jpeg_read(path, gr_data_part_channels(part, sample_shape), &target,
                              &scratch->source, &view, err);
     if (done && !(fit(part, sample_shape, scratch, &view, &extent, &inner) &&
-                  gr_pipeline_init(&pipeline, part, &extent, sample_shape, &inner) &&
-                  gr_pipeline_run(&pipeline, &view, &key, &scratch->pipeline, out, &inner)))
+                  gr_pipeline_init(&pipeline, part, &extent, sample_shape, &inner))) {
         done = gr_fail(err, inner.status, "%s: %s", path, inner.message);
+    } else if (done) {
+        gr_pipeline_start(&run, &pipeline, &key, &scratch->pipeline);
+        if (!gr_pipeline_finish(&run, &view, out, &inner))
+            done = gr_fail(err, inner.status, "%s: %s", path, inner.message);
+    }
     gr_scratch_free(scratch);
     return done;
 }

@@ -5,11 +5,13 @@
 #include "data/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 
 enum { DEFLATE_MOST = 1040 }; /* deflate's largest expansion is 1032 */
@@ -136,13 +138,19 @@ bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer,
     uint8_t *data = gr_buffer_reserve(buffer, bytes);
     if (!data)
         return gr_fail_memory(err, "reading a data file");
-    FILE *file = fopen(path, "rb");
-    if (!file)
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
         return fail_open(path, errno, err);
-    *size = fread(data, 1, bytes, file);
-    const int number = ferror(file) ? errno : 0;
-    fclose(file);
-    if (number)
+    ssize_t got = 0;
+    *size = 0;
+    while (*size < bytes && (got = read(file, data + *size, bytes - *size)) != 0) {
+        if (got < 0 && errno != EINTR)
+            break;
+        *size += got > 0 ? (size_t)got : 0;
+    }
+    const int number = errno;
+    close(file);
+    if (got < 0)
         return gr_fail_system(err, GR_ERR_DATA, number, "cannot read", path);
     return true;
 }

@@ -3,6 +3,8 @@
  */
 #include "data/image.h"
 
+#include "data/pixels_avx2.h"
+
 #include <stdlib.h>
 
 struct gr_view gr_view_interleaved(const uint8_t *pixels, int channels, int64_t height,
@@ -50,12 +52,18 @@ static void write_row(const uint8_t *row, ptrdiff_t stride, int64_t width, float
 
 void gr_view_write(const struct gr_view *view, const float *scale, const float *offset, float *out)
 {
-    for (int c = 0; c < view->channels; c++)
-        for (int64_t h = 0; h < view->height; h++) {
-            write_row(view->pixels + c * view->channel_stride + (ptrdiff_t)h * view->row_stride,
-                      view->column_stride, view->width, scale[c], offset[c], out);
-            out += view->width;
-        }
+    const bool rgb = view->channels == 3 && view->channel_stride == 1;
+    const int64_t plane = view->height * view->width;
+    for (int64_t h = 0; h < view->height; h++, out += view->width) {
+        const uint8_t *row = view->pixels + (ptrdiff_t)h * view->row_stride;
+        const int64_t w = rgb ? gr_pixels_avx2_write(row, view->column_stride, view->width, scale,
+                                                     offset, out, plane)
+                              : 0;
+        row += (ptrdiff_t)w * view->column_stride;
+        for (int c = 0; c < view->channels; c++)
+            write_row(row + c * view->channel_stride, view->column_stride, view->width - w,
+                      scale[c], offset[c], out + c * plane + w);
+    }
 }
 
 uint8_t *gr_buffer_reserve(struct gr_buffer *buffer, size_t bytes)

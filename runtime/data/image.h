@@ -47,19 +47,45 @@ void gr_buffer_release(struct gr_buffer *buffer);
 /* a * b in *product, false when it overflows; either may be 0. */
 bool gr_size_multiply(size_t a, size_t b, size_t *product);
 
-/* Working memory of gr_image_resize. */
-struct gr_resize_scratch {
-    struct gr_buffer rows, weights;
+/* A rectangle of pixels. */
+struct gr_window {
+    int64_t top, left, height, width;
 };
 
 /*
- * Resizes to height×width into out (grown to hold it) and makes *view show that, interleaved.
- * Bilinear, its triangle widened by the reduction where the image shrinks, so that every source
- * pixel counts (antialiasing): output pixel i is centred on (i + 1/2) * in / out, weights are
- * normalised at the edges. Columns first, then rows, each rounded to 8 bits.
+ * What is to become of an image's pixels: resized to height×width, cut to a window of that, maybe
+ * mirrored. Resizing, cropping and flipping only change this; the pixels move once, in
+ * gr_image_place, and those outside the window are never computed, nor decoded.
  */
-bool gr_image_resize(struct gr_view *view, int64_t height, int64_t width,
-                     struct gr_resize_scratch *scratch, struct gr_buffer *out,
-                     struct gr_error *err);
+struct gr_placement {
+    int64_t from_height, from_width; /* of the image */
+    int64_t height, width;
+    struct gr_window window;
+    bool mirrored;
+};
+
+/* The image as it is. */
+struct gr_placement gr_placement_whole(int64_t height, int64_t width);
+bool gr_placement_is_whole(const struct gr_placement *placement);
+
+/* The part of the image that the placement's window is made of. */
+struct gr_window gr_placement_needs(const struct gr_placement *placement);
+
+/* Working memory of gr_image_place. */
+struct gr_resize_scratch {
+    struct gr_buffer rows, columns, lines;
+};
+
+/*
+ * Takes *view, which shows the part of the image that the placement needs, to what the placement
+ * says. Where it resizes, the pixels are made in out (grown to hold them); otherwise nothing is
+ * copied.
+ *
+ * Resizing is bilinear, its triangle widened by the reduction where the image shrinks, so that
+ * every source pixel counts (antialiasing): output pixel i is centred on (i + 1/2) * in / out,
+ * weights are normalised at the edges. Columns first, then rows, each rounded to 8 bits.
+ */
+bool gr_image_place(struct gr_view *view, const struct gr_placement *placement,
+                    struct gr_resize_scratch *scratch, struct gr_buffer *out, struct gr_error *err);
 
 #endif

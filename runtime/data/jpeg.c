@@ -21,7 +21,7 @@ static const size_t pixels_max = (size_t)1 << 28; /* of one image */
 static const size_t file_max = (size_t)1 << 28;   /* bytes */
 static const long memory_max = 1L << 30;          /* bytes that libjpeg may use */
 
-enum { SCANS_MAX = 500, CMYK = 4 };
+enum { SCANS_MAX = 500, CMYK = 4, MARGIN = 2 };
 
 struct decoder {
     struct jpeg_decompress_struct info; /* first, so that callbacks can cast back */
@@ -76,14 +76,14 @@ static void decoder_init(struct decoder *decoder)
     decoder->progress.progress_monitor = on_progress;
 }
 
-/* The smallest M of M/8 that leaves the image no smaller than the target. */
+/* The smallest of 1, 2, 4 and 8 eighths that leaves the image no smaller than the target. */
 static unsigned scale_for(const struct gr_source_target *target, size_t height, size_t width)
 {
     const size_t need_h = (size_t)(target->shortest ? target->shortest : target->height);
     const size_t need_w = (size_t)(target->shortest ? target->shortest : target->width);
     if (!need_h || !need_w)
         return 8;
-    for (unsigned m = 1; m < 8; m++)
+    for (unsigned m = 1; m < 8; m *= 2)
         if ((height * m + 7) / 8 >= need_h && (width * m + 7) / 8 >= need_w)
             return m;
     return 8;
@@ -124,8 +124,11 @@ static void start(struct decoder *decoder, int channels, const struct gr_source_
     jpeg_start_decompress(info);
 }
 
-/* Needs decoder->escape set. pixels is [H, W, channels], followed by one row of inks if need be. */
-static bool decode(struct decoder *decoder, int channels, struct gr_buffer *pixels)
+/* ---- the pixels; all these need decoder->escape set -------------------------------------- */
+
+/* The whole image: [H, W, channels], followed by one row of inks if need be. */
+static bool decode_whole(struct decoder *decoder, int channels, struct gr_buffer *pixels,
+                         struct gr_view *view)
 {
     struct jpeg_decompress_struct *info = &decoder->info;
     const size_t width = info->output_width, height = info->output_height;
@@ -142,7 +145,67 @@ static bool decode(struct decoder *decoder, int channels, struct gr_buffer *pixe
         if (inks)
             convert_cmyk(ink, info->saw_Adobe_marker, width, channels, line);
     }
+    *view = gr_view_interleaved(out, channels, (int64_t)height, (int64_t)width);
+    return true;
+}
+
+/*
+ * Some of the rows and columns. The chosen columns begin where a block of the file does, and
+ * libjpeg takes their ends for those of the image when it interpolates colours: hence the margin.
+ */
+static bool decode_window(struct decoder *decoder, int channels, const struct gr_window *window,
+                          struct gr_buffer *pixels, struct gr_view *view)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    const JDIMENSION left = (JDIMENSION)window->left, end = left + (JDIMENSION)window->width;
+    JDIMENSION first = left < MARGIN ? 0 : left - MARGIN;
+    JDIMENSION width = (info->output_width - end < MARGIN ? info->output_width : end + MARGIN);
+    width -= first;
+    jpeg_crop_scanline(info, &first, &width);
+    const size_t row = (size_t)width * (size_t)channels;
+    uint8_t *out = gr_buffer_reserve(pixels, row * (size_t)window->height);
+    if (!out)
+        return false;
+    if (window->top)
+        jpeg_skip_scanlines(info, (JDIMENSION)window->top);
+    for (int64_t h = 0; h < window->height; h++) {
+        JSAMPROW rows[1] = {out + row * (size_t)h};
+        jpeg_read_scanlines(info, rows, 1);
+    }
+    if (info->output_scanline < info->output_height)
+        jpeg_skip_scanlines(info, info->output_height - info->output_scanline);
+    *view = gr_view_interleaved(out, channels, window->height, (int64_t)width);
+    *view = gr_view_window(view, 0, (int64_t)(left - first), window->height, window->width);
+    return true;
+}
+
+/* Can libjpeg decode a part of this to the bits of the whole? */
+static bool can_crop(const struct jpeg_decompress_struct *info)
+{
+    bool usual = info->out_color_space != JCS_CMYK;
+    for (int c = 0; c < info->num_components;
+         c++) /* before version 3 it fails for 4:1 when scaling */
+        usual =
+            usual && info->comp_info[c].h_samp_factor <= 2 && info->comp_info[c].v_samp_factor <= 2;
+    return usual;
+}
+
+static bool decode(struct decoder *decoder, int channels, const struct gr_source_target *target,
+                   struct gr_buffer *pixels, struct gr_view *view, struct gr_error *err)
+{
+    struct jpeg_decompress_struct *info = &decoder->info;
+    const int64_t height = info->output_height, width = info->output_width;
+    struct gr_window window = {0, 0, height, width};
+    if (target->choose && !target->choose(target->user, height, width, &window, err))
+        return false;
+    const bool whole = window.height == height && window.width == width;
+    const bool part = !whole && can_crop(info);
+    if (part ? !decode_window(decoder, channels, &window, pixels, view)
+             : !decode_whole(decoder, channels, pixels, view))
+        return gr_fail_memory(err, "decoding a JPEG file");
     jpeg_finish_decompress(info);
+    if (!part)
+        *view = gr_view_window(view, window.top, window.left, window.height, window.width);
     return true;
 }
 
@@ -161,12 +224,9 @@ bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
     jpeg_create_decompress(&decoder.info);
     jpeg_mem_src(&decoder.info, bytes, (unsigned long)size);
     start(&decoder, channels, target);
-    const bool done = decode(&decoder, channels, pixels);
-    if (done)
-        *view = gr_view_interleaved(pixels->data, channels, decoder.info.output_height,
-                                    decoder.info.output_width);
+    const bool done = decode(&decoder, channels, target, pixels, view, err);
     jpeg_destroy_decompress(&decoder.info);
-    return done || gr_fail_memory(err, "decoding a JPEG file");
+    return done;
 }
 
 bool gr_jpeg_read(const char *path, int channels, const struct gr_source_target *target,

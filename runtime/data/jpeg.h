@@ -11,9 +11,12 @@
 
 /*
  * Decodes into pixels and makes *view show them: channels is 1 (luminance) or 3 (RGB), whatever the
- * file has; CMYK and YCCK are converted (Adobe's inverted). The DCT scales the image down by M/8,
- * with the smallest M that leaves no less than *target. Fails with GR_ERR_DATA, "corrupt JPEG:
- * ...", without the file's name, or GR_ERR_RUNTIME when memory runs out.
+ * file has; CMYK and YCCK are converted (Adobe's inverted). The DCT scales the image down by 2, 4
+ * or 8, as far as that leaves no less than *target. (It could do any eighths, but those have no
+ * vector code, and resizing does the rest better.) Where target->choose asks for a part, only that
+ * is decoded, to the same bits, and shown; what lies outside is still checked for being there.
+ * Fails with GR_ERR_DATA, "corrupt JPEG: ...", without the file's name, or what choose said, or
+ * GR_ERR_RUNTIME when memory runs out.
  */
 bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
                     const struct gr_source_target *target, struct gr_buffer *pixels,

@@ -134,31 +134,102 @@ bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *p
     return true;
 }
 
-bool gr_pipeline_run(const struct gr_pipeline *pipeline, const struct gr_view *view,
-                     const struct gr_random_key *key, struct gr_pipeline_scratch *scratch,
-                     float *out, struct gr_error *err)
+/* ---- a sample ---------------------------------------------------------------------------- */
+
+/* Goes on as long as transforms only change the placement. */
+static bool place(struct gr_pipeline_run *run, struct gr_error *err)
 {
-    struct gr_draft sample = {.view = *view, .key = *key, .resize = &scratch->resize};
-    for (int i = 0; i < pipeline->count; i++) {
-        const struct gr_choice *choice = &pipeline->transforms[i];
-        if (!transform_of(choice)->apply)
+    for (; run->next < run->pipeline->count; run->next++) {
+        const struct gr_choice *choice = &run->pipeline->transforms[run->next];
+        const struct gr_transform *transform = transform_of(choice);
+        if (transform->values)
             continue;
-        sample.block = (uint64_t)i * GR_TRANSFORM_BLOCKS;
-        sample.buffer = &scratch->stage[i];
-        if (!transform_of(choice)->apply(choice->attrs, &sample, err))
-            return false;
+        if (!transform->place)
+            return true;
+        run->sample.block = (uint64_t)run->next * GR_TRANSFORM_BLOCKS;
+        const enum gr_placing placing = transform->place(choice->attrs, &run->sample, err);
+        if (placing != GR_PLACING_DONE)
+            return placing == GR_PLACING_LATER;
     }
-    assert(sample.view.channels == pipeline->shape.dim[0] &&
-           sample.view.height == pipeline->shape.dim[1] &&
-           sample.view.width == pipeline->shape.dim[2]);
-    gr_view_write(&sample.view, pipeline->scale, pipeline->offset, out);
+    return true;
+}
+
+static bool choose(void *user, int64_t height, int64_t width, struct gr_window *window,
+                   struct gr_error *err)
+{
+    struct gr_pipeline_run *run = user;
+    run->sample.placement = gr_placement_whole(height, width);
+    if (!place(run, err))
+        return false;
+    run->chosen = true;
+    *window = gr_placement_needs(&run->sample.placement);
+    return true;
+}
+
+void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pipeline,
+                       const struct gr_random_key *key, struct gr_pipeline_scratch *scratch)
+{
+    *run = (struct gr_pipeline_run){
+        .pipeline = pipeline, .scratch = scratch, .sample.key = *key, .target = pipeline->target};
+    run->target.choose = choose;
+    run->target.user = run;
+}
+
+/* Moves the pixels; buffer i holds those that transform i would make. */
+static bool settle(struct gr_pipeline_run *run, struct gr_error *err)
+{
+    struct gr_draft *sample = &run->sample;
+    return gr_image_place(&sample->view, &sample->placement, &run->scratch->resize,
+                          &run->scratch->placed[run->next], err);
+}
+
+/* The transform that stopped the placing, if there is one, on pixels in place. */
+static bool apply(struct gr_pipeline_run *run, struct gr_error *err)
+{
+    struct gr_draft *sample = &run->sample;
+    const struct gr_choice *choice = &run->pipeline->transforms[run->next];
+    const struct gr_transform *transform = transform_of(choice);
+    sample->block = (uint64_t)run->next * GR_TRANSFORM_BLOCKS;
+    sample->buffer = &run->scratch->made[run->next];
+    if (transform->apply && !transform->apply(choice->attrs, sample, err))
+        return false;
+    run->next += transform->apply != NULL; /* else it is placed next */
+    sample->placement = gr_placement_whole(sample->view.height, sample->view.width);
+    return place(run, err);
+}
+
+bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
+                        struct gr_error *err)
+{
+    const struct gr_pipeline *pipeline = run->pipeline;
+    struct gr_draft *sample = &run->sample;
+    struct gr_window window = {0};
+    sample->view = *view;
+    if (!run->chosen) {
+        if (!choose(run, view->height, view->width, &window, err))
+            return false;
+        sample->view = gr_view_window(view, window.top, window.left, window.height, window.width);
+    }
+    if (!settle(run, err))
+        return false;
+    while (run->next < pipeline->count)
+        if (!apply(run, err) || !settle(run, err))
+            return false;
+    assert(sample->view.channels == pipeline->shape.dim[0] &&
+           sample->view.height == pipeline->shape.dim[1] &&
+           sample->view.width == pipeline->shape.dim[2]);
+    gr_view_write(&sample->view, pipeline->scale, pipeline->offset, out);
     return true;
 }
 
 void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch)
 {
-    for (int i = 0; i <= GR_TRANSFORMS_MAX; i++)
-        gr_buffer_release(&scratch->stage[i]);
+    for (int i = 0; i <= GR_TRANSFORMS_MAX; i++) {
+        gr_buffer_release(&scratch->placed[i]);
+        gr_buffer_release(&scratch->made[i]);
+    }
+    gr_buffer_release(&scratch->fitted);
     gr_buffer_release(&scratch->resize.rows);
-    gr_buffer_release(&scratch->resize.weights);
+    gr_buffer_release(&scratch->resize.columns);
+    gr_buffer_release(&scratch->resize.lines);
 }

@@ -18,7 +18,9 @@ struct gr_pipeline {
 
 /* One thread's working memory. Zero-initialised is empty. */
 struct gr_pipeline_scratch {
-    struct gr_buffer stage[GR_TRANSFORMS_MAX + 1]; /* one a transform; the last for fitting */
+    struct gr_buffer fitted;
+    struct gr_buffer placed[GR_TRANSFORMS_MAX + 1]; /* before each transform and at the end */
+    struct gr_buffer made[GR_TRANSFORMS_MAX + 1];   /* by each transform */
     struct gr_resize_scratch resize;
 };
 
@@ -30,10 +32,26 @@ bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *p
                       const struct gr_extent *extent, const struct gr_shape *sample_shape,
                       struct gr_error *err);
 
-/* Takes the view through the transforms and writes f32 [C, H, W]. */
-bool gr_pipeline_run(const struct gr_pipeline *pipeline, const struct gr_view *view,
-                     const struct gr_random_key *key, struct gr_pipeline_scratch *scratch,
-                     float *out, struct gr_error *err);
+/*
+ * A sample's way through the transforms. gr_pipeline_start begins it, before the sample is read: a
+ * reader that is given `target` (which borrows the run) decodes only what the first transforms
+ * leave of the image.
+ */
+struct gr_pipeline_run {
+    const struct gr_pipeline *pipeline;
+    struct gr_pipeline_scratch *scratch;
+    struct gr_draft sample;
+    struct gr_source_target target;
+    int next;    /* the transform to do next */
+    bool chosen; /* what the sample's placement needs of the image is known */
+};
+
+void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pipeline,
+                       const struct gr_random_key *key, struct gr_pipeline_scratch *scratch);
+
+/* Takes what was read, the whole image or the part chosen, to its end, and writes f32 [C, H, W]. */
+bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
+                        struct gr_error *err);
 
 void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch);
 

@@ -31,10 +31,18 @@ struct gr_samples {
     void *state;           /* the source's own */
 };
 
-/* What a reader may use: the image is wanted no smaller than this (0: as it is). */
+/* What a reader may use. */
 struct gr_source_target {
+    /* The image is wanted no smaller than this (0: as it is). */
     int64_t shortest;
     int64_t height, width;
+    /*
+     * Says what part of an image of that size is wanted, or why it cannot be used; may be NULL. A
+     * reader that asks, once and before it decodes, shows that part and nothing else.
+     */
+    bool (*choose)(void *user, int64_t image_height, int64_t image_width, struct gr_window *window,
+                   struct gr_error *err);
+    void *user;
 };
 
 /* One thread's working memory for reading. Zero-initialised is empty. */
@@ -51,8 +59,8 @@ struct gr_source {
     bool (*open)(const void *attrs, const struct gr_source_wish *wish, struct gr_samples *samples,
                  struct gr_error *err);
     /*
-     * Shows sample index. GR_ERR_DATA: it cannot be read, others may. The view borrows from samples
-     * or scratch.
+     * Shows sample index, whole or the part chosen by target. GR_ERR_DATA: it cannot be read,
+     * others may. The view borrows from samples or scratch.
      */
     bool (*read)(const struct gr_samples *samples, int64_t index,
                  const struct gr_source_target *target, struct gr_source_scratch *scratch,

@@ -20,11 +20,18 @@ struct gr_extent {
 
 /* A sample under way through the transforms. */
 struct gr_draft {
-    struct gr_view view;
-    struct gr_random_key key; /* of this sample in this epoch */
+    struct gr_placement placement; /* what the pixels of `view` are still to be taken to */
+    struct gr_view view;           /* placed, when `apply` sees it */
+    struct gr_random_key key;      /* of this sample in this epoch */
     uint64_t block;           /* the first of GR_TRANSFORM_BLOCKS random blocks of the transform */
     struct gr_buffer *buffer; /* the transform's own, for pixels that it makes */
-    struct gr_resize_scratch *resize;
+};
+
+/* What became of a transform that only moves pixels about. */
+enum gr_placing {
+    GR_PLACING_DONE,
+    GR_PLACING_LATER,  /* the pixels must be placed as they are first; then again, or `apply` */
+    GR_PLACING_FAILED, /* GR_ERR_DATA: this sample cannot be used */
 };
 
 /* Random blocks (gr_random_block) are the transform's place in the list times this, and on. */
@@ -38,7 +45,9 @@ struct gr_transform {
     /* What the transform makes of the extent, or why it cannot. NULL: nothing. */
     bool (*infer)(const void *attrs, struct gr_extent *extent, struct gr_error *err);
 
-    /* Either: does it to a sample, in place. GR_ERR_DATA: this sample cannot be used. */
+    /* Either: changes the placement of a sample, whose pixels may not have been read yet. */
+    enum gr_placing (*place)(const void *attrs, struct gr_draft *sample, struct gr_error *err);
+    /* Or, also where that cannot do it: does it to the view. GR_ERR_DATA as above. */
     bool (*apply)(const void *attrs, struct gr_draft *sample, struct gr_error *err);
     /* Or: does it to the values of a channel, which are *scale * pixel + *offset so far. */
     void (*values)(const void *attrs, int channel, double *scale, double *offset);

@@ -1,5 +1,6 @@
 /*
- * Transforms of size, position and colour, on 8-bit views: resize, crop, flip, grayscale.
+ * Transforms of size, position and colour, on 8-bit pixels: resize, crop, flip, grayscale. The
+ * first three say where pixels go (struct gr_placement) and touch none.
  */
 #include "data/transform.h"
 
@@ -63,25 +64,33 @@ static bool resize_infer(const void *attrs, struct gr_extent *extent, struct gr_
     return true;
 }
 
-static bool resize_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
+static enum gr_placing resize_place(const void *attrs, struct gr_draft *sample,
+                                    struct gr_error *err)
 {
-    struct gr_view *view = &sample->view;
+    struct gr_placement *p = &sample->placement;
     int64_t out[2];
-    resized(attrs, view->height, view->width, out);
-    if (out[0] == view->height && out[1] == view->width)
-        return true;
-    if (out[0] > pixels_max / out[1])
-        return gr_fail(err, GR_ERR_DATA,
-                       "resize: %" PRId64 "×%" PRId64 " would become %" PRId64 "×%" PRId64
-                       ", more than %" PRId64 " pixels",
-                       view->height, view->width, out[0], out[1], pixels_max);
-    return gr_image_resize(view, out[0], out[1], sample->resize, sample->buffer, err);
+    resized(attrs, p->window.height, p->window.width, out);
+    if (out[0] == p->window.height && out[1] == p->window.width)
+        return GR_PLACING_DONE;
+    if (!gr_placement_is_whole(p))
+        return GR_PLACING_LATER;
+    if (out[0] > pixels_max / out[1]) {
+        gr_fail(err, GR_ERR_DATA,
+                "resize: %" PRId64 "×%" PRId64 " would become %" PRId64 "×%" PRId64
+                ", more than %" PRId64 " pixels",
+                p->height, p->width, out[0], out[1], pixels_max);
+        return GR_PLACING_FAILED;
+    }
+    p->height = p->window.height = out[0];
+    p->width = p->window.width = out[1];
+    return GR_PLACING_DONE;
 }
 
 static void resize_target(const void *attrs, struct gr_source_target *target)
 {
     const struct resize_attrs *a = attrs;
-    *target = (struct gr_source_target){a->shortest, a->size[0], a->size[1]};
+    *target = (struct gr_source_target){
+        .shortest = a->shortest, .height = a->size[0], .width = a->size[1]};
 }
 
 const struct gr_transform gr_transform_resize = {
@@ -89,7 +98,7 @@ const struct gr_transform gr_transform_resize = {
              sizeof(struct resize_attrs)},
     .check = resize_check,
     .infer = resize_infer,
-    .apply = resize_apply,
+    .place = resize_place,
     .target = resize_target,
 };
 
@@ -140,11 +149,55 @@ static bool crop_infer(const void *attrs, struct gr_extent *extent, struct gr_er
     return true;
 }
 
-/* The part of the window that lies inside the image, copied into black. */
-static bool crop_padded(struct gr_draft *sample, int64_t top, int64_t left, int64_t height,
-                        int64_t width, struct gr_error *err)
+/* The window to cut out of an image of that size, which may reach into the padding. */
+static bool crop_window(const struct crop_attrs *a, const struct gr_draft *sample,
+                        int64_t image_height, int64_t image_width, struct gr_window *window,
+                        struct gr_error *err)
+{
+    const int64_t height = a->size[0], width = a->size[1];
+    const int64_t down = image_height + 2 * a->pad - height;
+    const int64_t right = image_width + 2 * a->pad - width;
+    if (down < 0 || right < 0)
+        return gr_fail(err, GR_ERR_DATA,
+                       "crop: %" PRId64 "×%" PRId64 " does not fit into an image of %" PRId64
+                       "×%" PRId64 ": put a resize before the crop",
+                       height, width, image_height, image_width);
+    *window = (struct gr_window){down / 2, right / 2, height, width};
+    if (a->mode == CROP_RANDOM) {
+        const uint64_t first = sample->block * 2;
+        window->top = (int64_t)gr_random_below(&sample->key, first, (uint64_t)down + 1);
+        window->left = (int64_t)gr_random_below(&sample->key, first + 1, (uint64_t)right + 1);
+    }
+    window->top -= a->pad;
+    window->left -= a->pad;
+    return true;
+}
+
+static enum gr_placing crop_place(const void *attrs, struct gr_draft *sample, struct gr_error *err)
+{
+    struct gr_placement *p = &sample->placement;
+    const struct gr_window old = p->window;
+    struct gr_window cut = {0};
+    if (!crop_window(attrs, sample, old.height, old.width, &cut, err))
+        return GR_PLACING_FAILED;
+    if (cut.top < 0 || cut.left < 0 || cut.top + cut.height > old.height ||
+        cut.left + cut.width > old.width)
+        return GR_PLACING_LATER;
+    p->window = cut;
+    p->window.top += old.top;
+    p->window.left = old.left + (p->mirrored ? old.width - cut.left - cut.width : cut.left);
+    return GR_PLACING_DONE;
+}
+
+/* With padding: the part of the window that lies inside the image, copied into black. */
+static bool crop_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     const struct gr_view *view = &sample->view;
+    struct gr_window window = {0};
+    if (!crop_window(attrs, sample, view->height, view->width, &window, err))
+        return false;
+    const int64_t top = window.top, left = window.left;
+    const int64_t height = window.height, width = window.width;
     const size_t row = (size_t)width * (size_t)view->channels;
     uint8_t *out = gr_buffer_reserve(sample->buffer, row * (size_t)height);
     if (!out)
@@ -162,35 +215,10 @@ static bool crop_padded(struct gr_draft *sample, int64_t top, int64_t left, int6
     return true;
 }
 
-static bool crop_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
-{
-    const struct crop_attrs *a = attrs;
-    const struct gr_view *view = &sample->view;
-    const int64_t height = a->size[0], width = a->size[1];
-    const int64_t down = view->height + 2 * a->pad - height;
-    const int64_t right = view->width + 2 * a->pad - width;
-    if (down < 0 || right < 0)
-        return gr_fail(err, GR_ERR_DATA,
-                       "crop: %" PRId64 "×%" PRId64 " does not fit into an image of %" PRId64
-                       "×%" PRId64 ": put a resize before the crop",
-                       height, width, view->height, view->width);
-    int64_t top = down / 2, left = right / 2;
-    if (a->mode == CROP_RANDOM) {
-        const uint64_t first = sample->block * 2;
-        top = (int64_t)gr_random_below(&sample->key, first, (uint64_t)down + 1);
-        left = (int64_t)gr_random_below(&sample->key, first + 1, (uint64_t)right + 1);
-    }
-    top -= a->pad;
-    left -= a->pad;
-    if (top < 0 || left < 0 || top + height > view->height || left + width > view->width)
-        return crop_padded(sample, top, left, height, width, err);
-    sample->view = gr_view_window(view, top, left, height, width);
-    return true;
-}
-
 const struct gr_transform gr_transform_crop = {
     .kind = {"crop", "cuts out a window of fixed size", crop_table, sizeof(struct crop_attrs)},
     .infer = crop_infer,
+    .place = crop_place,
     .apply = crop_apply,
 };
 
@@ -210,19 +238,19 @@ static const struct gr_attr flip_table[] = {
     {.name = NULL},
 };
 
-static bool flip_apply(const void *attrs, struct gr_draft *sample, struct gr_error *err)
+static enum gr_placing flip_place(const void *attrs, struct gr_draft *sample, struct gr_error *err)
 {
     const struct flip_attrs *a = attrs;
     (void)err;
     if (gr_random_uniform(&sample->key, sample->block * 4) < a->p)
-        sample->view = gr_view_mirrored(&sample->view);
-    return true;
+        sample->placement.mirrored = !sample->placement.mirrored;
+    return GR_PLACING_DONE;
 }
 
 const struct gr_transform gr_transform_flip = {
     .kind = {"flip", "mirrors left and right, with a probability", flip_table,
              sizeof(struct flip_attrs)},
-    .apply = flip_apply,
+    .place = flip_place,
 };
 
 /* ---- grayscale --------------------------------------------------------------------------- */

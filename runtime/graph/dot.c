@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/dot_profile.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
 
@@ -28,6 +29,7 @@ struct drawing {
     bool *chained;          /* [n_steps] a backward step that another backward step reads */
     size_t n_forward;       /* steps of the forward phase: the height of the picture */
     bool training;          /* there is more than a forward phase */
+    const struct gr_dot_scale *scale; /* of time and memory; NULL: drawn without */
 };
 
 /* ---- text -------------------------------------------------------------------------------- */
@@ -38,20 +40,6 @@ static void add_quoted(struct gr_text *out, const char *text)
     for (const char *c = text; *c; c++)
         if (*c == '"' || *c == '\\')
             gr_text_add(out, "\\%c", *c);
-        else
-            gr_text_add(out, "%c", (unsigned char)*c < ' ' ? ' ' : *c);
-}
-
-/* Into a label of the HTML kind. */
-static void add_html(struct gr_text *out, const char *text)
-{
-    for (const char *c = text; *c; c++)
-        if (*c == '&')
-            gr_text_add(out, "&amp;");
-        else if (*c == '<')
-            gr_text_add(out, "&lt;");
-        else if (*c == '>')
-            gr_text_add(out, "&gt;");
         else
             gr_text_add(out, "%c", (unsigned char)*c < ' ' ? ' ' : *c);
 }
@@ -150,11 +138,11 @@ static void add_heading(const struct gr_node *node, struct gr_text *out)
         name = node->forward->name;
     else if (node->phase == GR_UPDATE && node->n_inputs > 0)
         name = node->inputs[0]->name;
-    add_html(out, name);
+    gr_dot_add_html(out, name);
     if (node->phase == GR_FORWARD && node->n_outputs > 0 &&
         strcmp(node->outputs[0]->name, node->name) != 0) {
         gr_text_add(out, " → ");
-        add_html(out, node->outputs[0]->name);
+        gr_dot_add_html(out, node->outputs[0]->name);
     }
 }
 
@@ -186,7 +174,7 @@ static void add_attributes(const struct gr_node *node, struct gr_text *out)
         gr_kind_describe(&node->op->kind, node->attrs, ATTRIBUTES_SHOWN, false, &attributes);
     if (attributes.length) {
         gr_text_add(out, "<br/><font point-size=\"8\">");
-        add_html(out, attributes.data);
+        gr_dot_add_html(out, attributes.data);
         gr_text_add(out, "</font>");
     }
     out->failed = out->failed || attributes.failed;
@@ -194,9 +182,10 @@ static void add_attributes(const struct gr_node *node, struct gr_text *out)
 }
 
 /* Shown by browsers over a node of an SVG: all attributes and the kernel. */
-static void add_tooltip(const struct gr_step *step, struct gr_text *out)
+static void add_tooltip(const struct drawing *drawing, size_t index)
 {
-    struct gr_text text = {0};
+    const struct gr_step *step = &drawing->program->steps[index];
+    struct gr_text text = {0}, *out = drawing->out;
     gr_text_add(&text, "%s: %s", step->node->name, step->node->op->kind.name);
     if (step->node->op->kind.attrs) {
         gr_text_add(&text, ", ");
@@ -204,6 +193,10 @@ static void add_tooltip(const struct gr_step *step, struct gr_text *out)
     }
     if (step->kernel.impl)
         gr_text_add(&text, " [%s]", step->kernel.impl);
+    if (drawing->scale)
+        gr_text_add(&text, " ");
+    if (drawing->scale)
+        gr_dot_scale_add_time(drawing->scale, index, &text);
     gr_text_add(out, ", tooltip=\"");
     add_quoted(out, text.data ? text.data : "");
     gr_text_add(out, "\"");
@@ -211,15 +204,28 @@ static void add_tooltip(const struct gr_step *step, struct gr_text *out)
     gr_text_release(&text);
 }
 
+/* The colour of a node: of its time, or of its kind. */
+static const char *fill_of(const struct drawing *drawing, size_t index, const char *kind,
+                           char colour[GR_DOT_COLOUR])
+{
+    return drawing->scale ? gr_dot_scale_fill(drawing->scale, index, colour) : kind;
+}
+
 static void add_reorder(const struct drawing *drawing, size_t index)
 {
-    const struct gr_step *step = &drawing->program->steps[index];
-    gr_text_add(drawing->out,
-                "    n%zu [label=\"reorder\", fontsize=7, fontcolor=\"#7b8794\", height=0.14, "
-                "margin=\"0.05,0.01\", fillcolor=\"#f7f8f9\", color=\"#b8c0c8\"",
-                index);
-    add_tooltip(step, drawing->out);
-    gr_text_add(drawing->out, "];\n");
+    struct gr_text *out = drawing->out;
+    char colour[GR_DOT_COLOUR];
+    gr_text_add(out, "    n%zu [label=\"reorder", index);
+    if (drawing->scale && drawing->scale->profile->seconds[index] > 0) {
+        gr_text_add(out, "  ");
+        gr_dot_scale_add_time(drawing->scale, index, out);
+    }
+    gr_text_add(out,
+                "\", fontsize=7, fontcolor=\"%s\", height=0.14, margin=\"0.05,0.01\", "
+                "fillcolor=\"%s\", color=\"#b8c0c8\"",
+                drawing->scale ? "#000000" : "#7b8794", fill_of(drawing, index, "#f7f8f9", colour));
+    add_tooltip(drawing, index);
+    gr_text_add(out, "];\n");
 }
 
 static void add_node(const struct drawing *drawing, size_t index)
@@ -228,21 +234,27 @@ static void add_node(const struct drawing *drawing, size_t index)
     const struct gr_node *node = step->node;
     const struct colour *colour = colour_of(node);
     struct gr_text *out = drawing->out;
+    char fill[GR_DOT_COLOUR];
     gr_text_add(out, "    n%zu [label=<<b>", index);
     add_heading(node, out);
-    gr_text_add(out, "</b>  <font point-size=\"8\" color=\"#5f6b76\">");
-    add_html(out, node->op->kind.name);
+    gr_text_add(out, "</b>  <font point-size=\"8\" color=\"%s\">",
+                drawing->scale ? "#303840" : "#5f6b76");
+    gr_dot_add_html(out, node->op->kind.name);
     gr_text_add(out, "</font>");
     add_attributes(node, out);
-    add_figures(node, out);
-    gr_text_add(out, ">, fillcolor=\"%s\", color=\"%s\"", colour->fill, colour->border);
+    if (drawing->scale)
+        gr_dot_scale_add_figures(drawing->scale, index, out);
+    else
+        add_figures(node, out);
+    gr_text_add(out, ">, fillcolor=\"%s\", color=\"%s\"",
+                fill_of(drawing, index, colour->fill, fill), colour->border);
     if (gr_node_is_view(node))
         gr_text_add(out, ", style=\"rounded,filled,dashed\"");
     if (is_target(drawing, node))
         gr_text_add(out, ", peripheries=2");
     if (drawing->chained[index]) /* keeps the backward column straight */
         gr_text_add(out, ", group=backward");
-    add_tooltip(step, out);
+    add_tooltip(drawing, index);
     gr_text_add(out, "];\n");
 }
 
@@ -251,7 +263,7 @@ static void add_input(const struct drawing *drawing, const struct gr_value *valu
     char shape[GR_SHAPE_TEXT];
     struct gr_text *out = drawing->out;
     gr_text_add(out, "    v%d [label=<<b>", value->id);
-    add_html(out, value->name);
+    gr_dot_add_html(out, value->name);
     gr_text_add(out, "</b><br/><font point-size=\"8\" color=\"#5f6b76\">%s %s</font>>, ",
                 gr_shape_text(&value->shape, shape), gr_dtype_name(value->dtype));
     gr_text_add(out, "shape=ellipse, style=filled, fillcolor=\"#ffffff\", color=\"#5f6b76\", "
@@ -266,11 +278,17 @@ static void add_edge_label(const struct drawing *drawing, const struct gr_value 
     const struct gr_layout *layout = drawing->program->slots[value->id].layout;
     const bool blocked = layout && layout != &gr_layout_plain;
     struct gr_text *out = drawing->out;
+    const char *clear = drawing->scale ? "&#160;&#160;" : ""; /* of a thick line */
     char shape[GR_SHAPE_TEXT];
-    gr_text_add(out, "%s=%s%s", attribute, html ? "< " : "\"", gr_shape_text(&value->shape, shape));
+    gr_text_add(out, "%s=%s%s%s", attribute, html ? "< " : "\"", html ? clear : "",
+                gr_shape_text(&value->shape, shape));
+    if (drawing->scale) {
+        gr_text_add(out, " · ");
+        gr_dot_add_bytes(out, (double)gr_program_bytes(drawing->program, value));
+    }
     if (blocked && html) {
         gr_text_add(out, " <font color=\"#a3adb7\">");
-        add_html(out, layout->name);
+        gr_dot_add_html(out, layout->name);
         gr_text_add(out, "</font>");
     } else if (blocked) {
         gr_text_add(out, " ");
@@ -298,6 +316,8 @@ static void add_edge(const struct drawing *drawing, const struct gr_value *value
         gr_text_add(out, "  n%zu -> %s [dir=back, ", reader, source);
     else
         gr_text_add(out, "  %s -> n%zu [", source, reader);
+    if (drawing->scale)
+        gr_dot_scale_add_edge(drawing->scale, value, from != to, out);
     if (from != to)
         gr_text_add(out, "constraint=false, style=dashed, color=\"#c3cad1\", ");
     else if (!is_reorder(drawing->program->steps[reader].node)) {
@@ -342,7 +362,8 @@ static void find_phases(struct drawing *drawing)
             if (drawing->phase[s] < drawing->read_in[node->inputs[i]->id])
                 drawing->read_in[node->inputs[i]->id] = drawing->phase[s];
         for (int o = 0; o < node->n_outputs && drawing->phase[s] == GR_BACKWARD; o++)
-            if (drawing->read_in[node->outputs[o]->id] == GR_BACKWARD && !is_reorder(node))
+            if (drawing->read_in[node->outputs[o]->id] == GR_BACKWARD && !is_reorder(node) &&
+                !node->origin)
                 drawing->chained[s] = true;
         drawing->n_forward += drawing->phase[s] == GR_FORWARD;
         drawing->training = drawing->training || node->phase != GR_FORWARD;
@@ -403,6 +424,18 @@ static bool add_ranks(const struct drawing *drawing, struct gr_error *err)
     return true;
 }
 
+/* The heading of a drawing with a profile: a table. */
+static void add_legend(const struct drawing *drawing, const char *title)
+{
+    struct gr_text *out = drawing->out;
+    gr_text_add(out, ", labelloc=t, fontsize=9, label=<<table border=\"0\" cellspacing=\"0\" "
+                     "cellpadding=\"3\"><tr><td colspan=\"6\"><b><font point-size=\"14\">");
+    gr_dot_add_html(out, title ? title : "");
+    gr_text_add(out, "</font></b></td></tr>");
+    gr_dot_scale_add_legend(drawing->scale, out);
+    gr_text_add(out, "</table>>");
+}
+
 static void add_page(const struct drawing *drawing, const char *title)
 {
     struct gr_text *out = drawing->out;
@@ -410,7 +443,9 @@ static void add_page(const struct drawing *drawing, const char *title)
                      "nodesep=0.22, fontname=\"Helvetica\", bgcolor=white");
     if (drawing->n_forward <= PAGE_STEPS) /* a larger one is for looking into, not printing */
         gr_text_add(out, ", size=\"7.5,10.9\"");
-    if (title) {
+    if (drawing->scale)
+        add_legend(drawing, title);
+    else if (title) {
         gr_text_add(out, ", labelloc=t, fontsize=14, label=\"");
         add_quoted(out, title);
         gr_text_add(out, "\"");
@@ -424,10 +459,11 @@ static void add_page(const struct drawing *drawing, const char *title)
             add_phase(drawing, (enum gr_phase)phase);
 }
 
-bool gr_program_dot(const struct gr_program *program, const char *title, struct gr_text *out,
-                    struct gr_error *err)
+bool gr_program_dot(const struct gr_program *program, const char *title,
+                    const struct gr_dot_profile *profile, struct gr_text *out, struct gr_error *err)
 {
     const struct gr_graph *graph = program->graph;
+    struct gr_dot_scale scale;
     struct drawing drawing = {
         .program = program,
         .out = out,
@@ -440,6 +476,10 @@ bool gr_program_dot(const struct gr_program *program, const char *title, struct 
     if (!ok) {
         gr_fail_memory(err, "drawing a graph");
         goto out;
+    }
+    if (profile) {
+        gr_dot_scale_init(&scale, program, profile);
+        drawing.scale = &scale;
     }
     for (size_t n = 0; n < graph->n_nodes; n++)
         drawing.step_of[n] = -1;

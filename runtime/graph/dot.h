@@ -14,8 +14,12 @@
 
 #include "graph/program.h"
 
-/* Appends one digraph. title is the heading, or NULL. Fails when memory runs out. */
-bool gr_program_dot(const struct gr_program *program, const char *title, struct gr_text *out,
+/*
+ * Appends one digraph. title is the heading, or NULL; with a profile (or NULL) time and memory
+ * colour it (dot_profile.h). Fails when memory runs out.
+ */
+bool gr_program_dot(const struct gr_program *program, const char *title,
+                    const struct gr_dot_profile *profile, struct gr_text *out,
                     struct gr_error *err);
 
 #endif

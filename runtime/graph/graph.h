@@ -56,6 +56,7 @@ struct gr_node {
     struct gr_value **inputs; /* [n_inputs] */
     struct gr_value **outputs;
     struct gr_node *forward; /* of a backward node: the node it differentiates */
+    struct gr_node *origin;  /* of a node that computes again: the node it repeats; else NULL */
     struct gr_graph *graph;
 };
 

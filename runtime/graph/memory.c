@@ -3,10 +3,13 @@
  *
  * Three ways to place a buffer: on top of everything placed in its time (a skyline in a segment
  * tree, n log n; near perfect for the nested lifetimes of forward and backward), into the tightest
- * gap between the placed buffers alive at the same time (good, quadratic), and the same with the
- * room at the top filled from the lower bound down (right for chains, whose neighbours then lie at
- * either end). Each is tried with several orders, since none is best for all graphs: by size, by
- * lifetime, by both, by first use.
+ * gap between the placed buffers alive at the same time (good, quadratic, so for small graphs
+ * only), and a mixture for graphs of any size: long lives on the skyline and short ones into gaps
+ * above it, where a short life meets only short lives that begin near it (n log n again). Gaps are
+ * filled from below, or with the room at the top from the lower bound down (right for chains, whose
+ * neighbours then lie at either end). Each is tried with several orders, since none is best for all
+ * graphs: by size, by lifetime, by both, by first use. Where all leave something to wish, the block
+ * that ends up highest goes to the front of the order, some more times.
  */
 #include "graph/memory.h"
 
@@ -14,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_LIMIT = 4096 };
+enum { GAP_LIMIT = 4096, SHORT = 32, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
 
 /* A group of lifetimes that share one place. */
 struct block {
@@ -83,14 +86,15 @@ static int (*const orders[])(const void *, const void *) = {by_size, by_duration
 /* ---- placing ----------------------------------------------------------------------------- */
 
 /*
- * placed is sorted by offset. Puts the block into the tightest gap; else right under the ceiling,
- * if it fits there, or at the lowest free end. Ceiling 0: none.
+ * Where the block goes among others that are sorted by offset, from floor up: into the tightest
+ * gap; else right under the ceiling, if it fits there, or at the lowest free end. Ceiling 0: none.
  */
-static void place_in_gap(struct block **placed, size_t count, struct block *block, size_t ceiling)
+static size_t find_gap(struct block *const *others, size_t count, const struct block *block,
+                       size_t floor, size_t ceiling)
 {
-    size_t cursor = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
+    size_t cursor = floor, best = SIZE_MAX, best_gap = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
-        const struct block *other = placed[i];
+        const struct block *other = others[i];
         if (other->last < block->first || other->first > block->last)
             continue;
         if (other->offset > cursor) {
@@ -103,13 +107,16 @@ static void place_in_gap(struct block **placed, size_t count, struct block *bloc
         if (other->offset + other->bytes > cursor)
             cursor = other->offset + other->bytes;
     }
-    if (best == SIZE_MAX)
-        best = cursor + block->bytes <= ceiling ? ceiling - block->bytes : cursor;
-    block->offset = best;
-    size_t at = count;
-    for (; at > 0 && placed[at - 1]->offset > block->offset; at--)
-        placed[at] = placed[at - 1];
-    placed[at] = block;
+    if (best != SIZE_MAX)
+        return best;
+    return cursor + block->bytes <= ceiling ? ceiling - block->bytes : cursor;
+}
+
+static void insert(struct block **sorted, size_t count, struct block *block)
+{
+    for (; count > 0 && sorted[count - 1]->offset > block->offset; count--)
+        sorted[count] = sorted[count - 1];
+    sorted[count] = block;
 }
 
 /* A segment tree over steps: assign a height to a range, ask for the greatest in a range. */
@@ -148,22 +155,31 @@ static void raise_to(struct skyline *s, int node, int low, int high, int first, 
     raise_to(s, 2 * node + 1, middle + 1, high, first, last, to);
 }
 
-static bool place_on_skyline(struct block **order, size_t count, int steps)
+static bool skyline_init(struct skyline *s, int steps)
 {
-    struct skyline s = {.width = 1};
-    while (s.width < steps)
-        s.width *= 2;
-    s.top = calloc(2 * (size_t)s.width, sizeof *s.top);
-    s.lazy = calloc(2 * (size_t)s.width, sizeof *s.lazy);
-    const bool ok = s.top && s.lazy;
-    for (size_t i = 0; ok && i < count; i++) {
-        struct block *block = order[i];
-        block->offset = highest(&s, 1, 0, s.width - 1, block->first, block->last);
-        raise_to(&s, 1, 0, s.width - 1, block->first, block->last, block->offset + block->bytes);
-    }
-    free(s.top);
-    free(s.lazy);
-    return ok;
+    s->width = 1;
+    while (s->width < steps)
+        s->width *= 2;
+    s->top = calloc(2 * (size_t)s->width, sizeof *s->top);
+    s->lazy = calloc(2 * (size_t)s->width, sizeof *s->lazy);
+    return s->top && s->lazy;
+}
+
+static void skyline_clear(struct skyline *s)
+{
+    memset(s->top, 0, 2 * (size_t)s->width * sizeof *s->top);
+    memset(s->lazy, 0, 2 * (size_t)s->width * sizeof *s->lazy);
+}
+
+static size_t height_over(const struct skyline *s, const struct block *block)
+{
+    return highest(s, 1, 0, s->width - 1, block->first, block->last);
+}
+
+static void place_on_top(struct skyline *s, struct block *block)
+{
+    block->offset = height_over(s, block);
+    raise_to(s, 1, 0, s->width - 1, block->first, block->last, block->offset + block->bytes);
 }
 
 static size_t arena_of(const struct block *blocks, size_t count)
@@ -202,19 +218,170 @@ static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block
     return true;
 }
 
-static size_t most_alive(const struct block *blocks, size_t count, size_t *change, int steps)
+/* alive has steps + 1 places. */
+static size_t most_alive(const struct block *blocks, size_t count, size_t *alive, int steps)
 {
-    memset(change, 0, ((size_t)steps + 1) * sizeof *change);
+    memset(alive, 0, ((size_t)steps + 1) * sizeof *alive);
     for (size_t i = 0; i < count; i++) {
-        change[blocks[i].first] += blocks[i].bytes; /* wraps below zero and back: unsigned */
-        change[blocks[i].last + 1] -= blocks[i].bytes;
+        alive[blocks[i].first] += blocks[i].bytes; /* wraps below zero and back: unsigned */
+        alive[blocks[i].last + 1] -= blocks[i].bytes;
     }
-    size_t alive = 0, most = 0;
+    size_t sum = 0, most = 0;
     for (int t = 0; t < steps; t++) {
-        alive += change[t];
-        most = alive > most ? alive : most;
+        alive[t] = sum += alive[t];
+        most = sum > most ? sum : most;
     }
     return most;
+}
+
+bool gr_memory_alive(const struct gr_lifetime *lifetimes, size_t count, size_t *alive, int steps,
+                     struct gr_error *err)
+{
+    struct gr_memory_plan plan = {0};
+    size_t n_blocks = 0;
+    struct block *blocks = calloc(count + 1, sizeof *blocks);
+    size_t *group = calloc(count + 1, sizeof *group);
+    size_t *each = calloc((size_t)steps + 1, sizeof *each);
+    bool ok = blocks && group && each;
+    if (!ok) {
+        gr_fail_memory(err, "planning memory");
+        goto out;
+    }
+    ok = join(lifetimes, count, blocks, group, &n_blocks, &plan);
+    if (!ok) {
+        gr_fail(err, GR_ERR_RUNTIME, "the graph needs more memory than can be addressed");
+        goto out;
+    }
+    most_alive(blocks, n_blocks, each, steps);
+    memcpy(alive, each, (size_t)steps * sizeof *alive);
+out:
+    free(blocks);
+    free(group);
+    free(each);
+    return ok;
+}
+
+/* The blocks and the smallest placing of them so far. */
+struct plan {
+    struct block *blocks, **order, **placed; /* [count] */
+    size_t *best;                            /* [count] offsets */
+    int *head, *next; /* [steps], [count] the short blocks placed, by first step; -1: none */
+    struct skyline skyline;
+    size_t count, arena, bound;
+    int steps;
+};
+
+static void keep_smaller(struct plan *p)
+{
+    const size_t arena = arena_of(p->blocks, p->count);
+    if (arena >= p->arena)
+        return;
+    p->arena = arena;
+    for (size_t i = 0; i < p->count; i++)
+        p->best[i] = p->blocks[i].offset;
+}
+
+static void sort_blocks(struct plan *p, size_t order)
+{
+    for (size_t i = 0; i < p->count; i++)
+        p->order[i] = &p->blocks[i];
+    qsort(p->order, p->count, sizeof *p->order, orders[order]);
+}
+
+static void place_all_on_top(struct plan *p)
+{
+    skyline_clear(&p->skyline);
+    for (size_t i = 0; i < p->count; i++)
+        place_on_top(&p->skyline, p->order[i]);
+    keep_smaller(p);
+}
+
+static bool is_short(const struct block *block)
+{
+    return duration(block) <= SHORT;
+}
+
+/* Above the skyline of the long blocks, among the short ones placed before. */
+static void place_short(struct plan *p, struct block *block, size_t ceiling)
+{
+    const int id = (int)(block - p->blocks);
+    size_t near = 0;
+    for (int t = block->first < SHORT ? 0 : block->first - SHORT + 1; t <= block->last; t++)
+        for (int b = p->head[t]; b >= 0; b = p->next[b])
+            if (p->blocks[b].last >= block->first)
+                insert(p->placed, near++, &p->blocks[b]);
+    block->offset = find_gap(p->placed, near, block, height_over(&p->skyline, block), ceiling);
+    p->next[id] = p->head[block->first];
+    p->head[block->first] = id;
+}
+
+static void place_long_then_short(struct plan *p, size_t ceiling)
+{
+    skyline_clear(&p->skyline);
+    memset(p->head, -1, (size_t)p->steps * sizeof *p->head);
+    for (size_t i = 0; i < p->count; i++)
+        if (!is_short(p->order[i]))
+            place_on_top(&p->skyline, p->order[i]);
+    for (size_t i = 0; i < p->count; i++)
+        if (is_short(p->order[i]))
+            place_short(p, p->order[i], ceiling);
+    keep_smaller(p);
+}
+
+static void place_all_in_gaps(struct plan *p, size_t ceiling)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        p->order[i]->offset = find_gap(p->placed, i, p->order[i], 0, ceiling);
+        insert(p->placed, i, p->order[i]);
+    }
+    keep_smaller(p);
+}
+
+/*
+ * Places in gaps again and again, each time with the block that lay highest moved to the front: the
+ * others left no room for it.
+ */
+static void promote(struct plan *p, size_t ceiling, size_t tries)
+{
+    for (size_t k = 0; k < tries && p->arena > p->bound; k++) {
+        size_t highest_at = 0;
+        for (size_t i = 1; i < p->count; i++)
+            if (p->order[i]->offset + p->order[i]->bytes >
+                p->order[highest_at]->offset + p->order[highest_at]->bytes)
+                highest_at = i;
+        if (highest_at == 0)
+            return;
+        struct block *block = p->order[highest_at];
+        memmove(p->order + 1, p->order, highest_at * sizeof *p->order);
+        p->order[0] = block;
+        place_all_in_gaps(p, ceiling);
+    }
+}
+
+static void place(struct plan *p)
+{
+    const size_t n_orders = sizeof orders / sizeof *orders;
+    for (size_t k = 0; k < n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k);
+        place_all_on_top(p);
+    }
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k / 2);
+        place_long_then_short(p, k % 2 ? p->bound : 0);
+    }
+    if (p->count > GAP_LIMIT)
+        return;
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        sort_blocks(p, k / 2);
+        place_all_in_gaps(p, k % 2 ? p->bound : 0);
+    }
+    const size_t tries = PROMOTION_WORK / (p->count * p->count + 1) / n_orders / 2;
+    for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
+        const size_t ceiling = k % 2 ? p->bound : 0;
+        sort_blocks(p, k / 2);
+        place_all_in_gaps(p, ceiling);
+        promote(p, ceiling, tries < MOST_PROMOTIONS ? tries : MOST_PROMOTIONS);
+    }
 }
 
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
@@ -222,55 +389,44 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
 {
     bool ok = false;
     int steps = 1;
-    size_t n_blocks = 0;
     *plan = (struct gr_memory_plan){0};
     for (size_t i = 0; i < count; i++)
         steps = lifetimes[i].last >= steps ? lifetimes[i].last + 1 : steps;
-    struct block *blocks = calloc(count + 1, sizeof *blocks);
-    struct block **order = calloc(count + 1, sizeof(struct block *));
-    struct block **placed = calloc(count + 1, sizeof(struct block *));
+    struct plan p = {.blocks = calloc(count + 1, sizeof *p.blocks),
+                     .order = calloc(count + 1, sizeof(struct block *)),
+                     .placed = calloc(count + 1, sizeof(struct block *)),
+                     .best = calloc(count + 1, sizeof *p.best),
+                     .head = calloc((size_t)steps, sizeof *p.head),
+                     .next = calloc(count + 1, sizeof *p.next),
+                     .arena = SIZE_MAX,
+                     .steps = steps};
     size_t *group = calloc(count + 1, sizeof *group);
-    size_t *change = calloc((size_t)steps + 1, sizeof *change);
-    if (!blocks || !order || !placed || !group || !change) {
+    size_t *alive = calloc((size_t)steps + 1, sizeof *alive);
+    if (!p.blocks || !p.order || !p.placed || !p.best || !p.head || !p.next || !group || !alive ||
+        !skyline_init(&p.skyline, steps)) {
         gr_fail_memory(err, "planning memory");
         goto out;
     }
-    if (!join(lifetimes, count, blocks, group, &n_blocks, plan)) {
+    if (!join(lifetimes, count, p.blocks, group, &p.count, plan)) {
         gr_fail(err, GR_ERR_RUNTIME, "the graph needs more memory than can be addressed");
         goto out;
     }
-    plan->lower_bound = most_alive(blocks, n_blocks, change, steps);
-    plan->arena = SIZE_MAX;
-    const size_t n_orders = sizeof orders / sizeof *orders;
-    for (size_t k = 0; k < 3 * n_orders && plan->arena > plan->lower_bound; k++) {
-        const bool gaps = k >= n_orders;
-        const size_t ceiling = k >= 2 * n_orders ? plan->lower_bound : 0;
-        if (gaps && n_blocks > GAP_LIMIT)
-            break;
-        for (size_t i = 0; i < n_blocks; i++)
-            order[i] = &blocks[i];
-        qsort(order, n_blocks, sizeof *order, orders[k % n_orders]);
-        if (!gaps && !place_on_skyline(order, n_blocks, steps)) {
-            gr_fail_memory(err, "planning memory");
-            goto out;
-        }
-        for (size_t i = 0; gaps && i < n_blocks; i++)
-            place_in_gap(placed, i, order[i], ceiling);
-        const size_t arena = arena_of(blocks, n_blocks);
-        if (arena >= plan->arena)
-            continue;
-        plan->arena = arena;
-        for (size_t i = 0; i < count; i++)
-            offsets[i] = blocks[group[i]].offset;
-    }
-    if (n_blocks == 0)
-        plan->arena = 0;
+    p.bound = plan->lower_bound = most_alive(p.blocks, p.count, alive, steps);
+    place(&p);
+    plan->arena = p.count ? p.arena : 0;
+    for (size_t i = 0; i < count; i++)
+        offsets[i] = p.best[group[i]];
     ok = true;
 out:
-    free(blocks);
-    free(order);
-    free(placed);
+    free(p.blocks);
+    free(p.order);
+    free(p.placed);
+    free(p.best);
+    free(p.head);
+    free(p.next);
+    free(p.skyline.top);
+    free(p.skyline.lazy);
     free(group);
-    free(change);
+    free(alive);
     return ok;
 }

@@ -30,4 +30,11 @@ struct gr_memory_plan {
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
                     struct gr_memory_plan *plan, struct gr_error *err);
 
+/*
+ * alive[t], for each t below steps: the bytes alive at step t, where lifetimes are joined as above.
+ * The most of them is a plan's lower bound.
+ */
+bool gr_memory_alive(const struct gr_lifetime *lifetimes, size_t count, size_t *alive, int steps,
+                     struct gr_error *err);
+
 #endif

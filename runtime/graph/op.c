@@ -5,13 +5,23 @@
 
 #include <string.h>
 
-const struct gr_layout gr_layout_plain = {0, "plain"};
+const struct gr_layout gr_layout_plain = {0, "plain", GR_F32};
 
 size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value)
 {
     if (layout && layout != &gr_layout_plain)
         return layout->bytes;
     return (size_t)gr_shape_count(&value->shape) * gr_dtype_size(value->dtype);
+}
+
+const char *gr_node_key(const struct gr_node *node)
+{
+    return node->origin ? node->origin->name : node->name;
+}
+
+enum gr_dtype gr_layout_dtype(const struct gr_layout *layout, const struct gr_value *value)
+{
+    return layout && layout != &gr_layout_plain ? layout->dtype : value->dtype;
 }
 
 int gr_node_updated(const struct gr_node *node)

@@ -14,18 +14,23 @@
 /* ---- layouts ----------------------------------------------------------------------------- */
 
 /*
- * How a tensor lies in memory. Opaque to the runtime but for its bytes, its name and identity: a
- * backend interns its layouts, so that equal layouts are one pointer. gr_layout_plain is the
- * row-major dense layout of any shape; its bytes follow from the value.
+ * How a tensor lies in memory: the order of its elements, and the type in which they are stored,
+ * which may be narrower than the value's own (bf16 for f32). Opaque to the runtime but for its
+ * bytes, type, name and identity: a backend interns its layouts, so that equal layouts are one
+ * pointer. gr_layout_plain is the row-major dense layout of any shape in the value's own type; its
+ * bytes follow from the value.
  */
 struct gr_layout {
-    size_t bytes;     /* of the whole tensor, padding included; 0 for plain */
-    const char *name; /* "nChw16c" */
+    size_t bytes;        /* of the whole tensor, padding included; 0 for plain */
+    const char *name;    /* "nChw16c", "bf16:nChw16c" */
+    enum gr_dtype dtype; /* of the elements in memory; of no meaning for plain */
 };
 
 extern const struct gr_layout gr_layout_plain;
 
+/* layout NULL stands for plain. */
 size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *value);
+enum gr_dtype gr_layout_dtype(const struct gr_layout *layout, const struct gr_value *value);
 
 /* ---- kernels ----------------------------------------------------------------------------- */
 
@@ -63,14 +68,28 @@ struct gr_planning {
     const struct gr_node *node;
     struct gr_backend *backend;
     /*
+     * What kernels that have a choice compute in. With bf16 they read and write bf16 and accumulate
+     * in f32; parameters, their gradients and states stay f32. Ops without such kernels ignore it.
+     */
+    enum gr_precision precision;
+    const char *choice; /* the candidate to take, of those op->candidates names; NULL: the usual */
+    /*
      * [n_inputs] In: the layout each input has now; NULL for a parameter or state that nothing has
      * laid out yet. Out: the layout the kernel reads. Where they differ, the runtime inserts a
      * reorder.
      */
     const struct gr_layout **src;
+    /*
+     * [n_inputs] Out: where a parameter that nothing has laid out yet is best kept, when that is
+     * not where the kernel reads it: a reorder follows. Starts NULL: where it is read, or plain if
+     * it is read in another type.
+     */
+    const struct gr_layout **home;
     const struct gr_layout **dst; /* [n_outputs] Out: the layout the kernel writes; starts plain */
     struct gr_kernel *kernel;     /* out */
 };
+
+enum { GR_MAX_CANDIDATES = 8 };
 
 /* ---- the gradient rule's view ------------------------------------------------------------ */
 
@@ -105,7 +124,7 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
 enum gr_op_flags {
     GR_OP_VIEW = 1, /* the first output is the first input's memory; there is no kernel to run */
     GR_OP_TRAINING_ONLY = 2, /* the identity when graph->training is off */
-    GR_OP_RANDOM = 4, /* draws random numbers keyed by run->seed, run->step and the node's name */
+    GR_OP_RANDOM = 4,    /* draws random numbers keyed by run->seed, run->step and gr_node_key */
     GR_OP_OPTIMIZER = 8, /* can stand under train.optimizer */
     GR_OP_INTERNAL = 16, /* emitted by passes, not written in model files */
 };
@@ -118,7 +137,7 @@ struct gr_param_rule {
     bool (*shape)(const struct gr_node *node, struct gr_shape *shape);
     const char *init;  /* the default initialiser's name: "xavier" */
     double init_value; /* the constant, where init is "constant" */
-    bool statistic;    /* kept by the op, never trained, no gradient */
+    bool statistic;    /* kept by the op: never trained, no gradient, not read in training */
     double decay_mult; /* default multiplier of weight decay: 1 usual */
 };
 
@@ -146,14 +165,32 @@ struct gr_op {
     bool (*grad)(struct gr_node *node, struct gr_grad *grad, struct gr_error *err);
 
     /*
-     * Takes over the only consumer of this node's first output (ReLU, batch norm or residual add
+     * Takes over the only consumer of this node's only output (ReLU, batch norm or residual add
      * into a convolution): true if it can. It then has given this node what it needs of the
-     * consumer's attributes (in a copy from the graph's pool) and inputs (gr_node_set_inputs), and
-     * may have emitted one node; the runtime gives this node the consumer's output. NULL: never.
+     * consumer's attributes (in a copy from the graph's pool) and inputs (gr_node_set_inputs), may
+     * have made it one of another op, and may have emitted one node; the runtime gives this node
+     * the consumer's outputs. NULL: never.
      */
     bool (*fuse)(struct gr_node *node, const struct gr_node *consumer);
 
-    /* Chooses kernel and layouts. NULL for views. */
+    /*
+     * Takes over the update of a parameter whose gradient is this node's first output, which
+     * nothing else reads: true if it can. It is then an update node itself (its op one with
+     * GR_OP_OPTIMIZER: it reads and writes the parameter and the states first), and that output is
+     * gone. NULL: never.
+     */
+    bool (*fuse_update)(struct gr_node *node, const struct gr_node *update);
+
+    /*
+     * Names the kernels that planning->choice may ask for, the usual one first, and returns how
+     * many. NULL, or fewer than two: there is nothing to choose.
+     */
+    int (*candidates)(const struct gr_planning *planning, const char *names[GR_MAX_CANDIDATES]);
+
+    /*
+     * Chooses kernel and layouts. NULL for views. A candidate that this machine or shape does not
+     * have leaves kernel->run NULL; the usual one is always there.
+     */
     bool (*plan)(struct gr_planning *planning, struct gr_error *err);
 
     double (*macs)(const struct gr_node *node); /* multiply-accumulates of a run; NULL: 0 */
@@ -170,6 +207,9 @@ struct gr_op {
 struct gr_update_attrs {
     double lr_mult, decay_mult;
 };
+
+/* The name that keys a node's random numbers: a node that computes again draws the same. */
+const char *gr_node_key(const struct gr_node *node);
 
 /* How many of its first inputs a node writes: 0 for all but update nodes. */
 int gr_node_updated(const struct gr_node *node);
@@ -189,10 +229,17 @@ struct gr_registry {
      * was. 0 only asks.
      */
     int (*backend_threads)(struct gr_backend *backend, int threads);
+    /* A usage error that says what is missing, where the processor cannot compute in precision. */
+    bool (*check_precision)(struct gr_backend *backend, enum gr_precision precision,
+                            struct gr_error *err);
+    /* What kernels were chosen for: processor, libraries, threads. Valid while the backend is. */
+    const char *(*machine)(struct gr_backend *backend);
     /* Copies a tensor between layouts at once, outside any plan (saving, loading). */
     bool (*convert)(struct gr_backend *backend, const struct gr_value *value,
                     const struct gr_layout *from, const void *src, const struct gr_layout *to,
                     void *dst, struct gr_error *err);
+    /* Measures what the machine can do (gr_context_peak). */
+    bool (*measure)(struct gr_backend *backend, struct gr_peak *peak, struct gr_error *err);
 };
 
 /* The op of that name, or NULL. */

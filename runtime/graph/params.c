@@ -94,6 +94,7 @@ struct gr_stored *gr_params_obtain(struct gr_params *params, const struct gr_val
     stored->value.name = name;
     stored->value.of = NULL;
     stored->value.producer = NULL;
+    stored->zero = !value->parameter;
     if (value->parameter)
         gr_initialise(value, params->seed, stored->data);
     stored->value.parameter = NULL; /* lives in the graph, which may go first */
@@ -114,7 +115,8 @@ bool gr_params_lay_out(struct gr_params *params, struct gr_stored *stored,
         void *data = data_new(gr_layout_bytes(layout, &stored->value), err);
         if (!data)
             return false;
-        if (!params->registry->convert(params->backend, &stored->value, &gr_layout_plain,
+        if (!stored->zero && /* zeros are zeros in any layout */
+            !params->registry->convert(params->backend, &stored->value, &gr_layout_plain,
                                        stored->data, layout, data, err)) {
             gr_arena_free(data);
             return false;
@@ -123,6 +125,7 @@ bool gr_params_lay_out(struct gr_params *params, struct gr_stored *stored,
         stored->data = data;
     }
     stored->layout = layout;
+    stored->zero = false;
     return true;
 }
 
@@ -156,6 +159,7 @@ bool gr_params_set(struct gr_params *params, struct gr_stored *stored, const flo
         !params->registry->convert(params->backend, &stored->value, &gr_layout_plain, data,
                                    layout_of(stored), stored->data, err))
         return false;
+    stored->zero = false;
     stored->version++;
     return true;
 }

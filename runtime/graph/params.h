@@ -14,6 +14,7 @@ struct gr_stored {
         *layout;      /* NULL until a program lays it out; then the data exist as such */
     void *data;       /* 64-byte aligned; plain while layout is NULL */
     uint64_t version; /* rises with each write from outside or update */
+    bool zero;        /* nothing but the zeros it began with, until it is laid out */
 };
 
 struct gr_params;

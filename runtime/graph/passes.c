@@ -48,12 +48,24 @@ static struct gr_node *only_consumer(const struct gr_uses *uses, const bool *kee
     return only;
 }
 
+/* Lets a node take over the update that alone reads its first output. */
+static void fuse_update(struct gr_node *node, const struct gr_uses *uses, const bool *observed,
+                        bool *keep)
+{
+    struct gr_value *gradient = node->outputs[0];
+    struct gr_node *update = only_consumer(uses, keep, gradient);
+    if (!observed[gradient->id] && update && update->phase == GR_UPDATE &&
+        (update->op->flags & GR_OP_OPTIMIZER) && update->inputs[update->n_inputs - 2] == gradient &&
+        node->op->fuse_update(node, update))
+        keep[update->id] = false;
+}
+
 bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
              struct gr_error *err)
 {
     struct gr_uses uses;
-    const size_t n_nodes = graph->n_nodes;
-    bool *observed = calloc(graph->n_values + 1, sizeof *observed);
+    const size_t n_nodes = graph->n_nodes, n_values = graph->n_values;
+    bool *observed = calloc(n_values + 1, sizeof *observed);
     if (!observed)
         return gr_fail_memory(err, "fusing nodes");
     bool ok = gr_uses_init(&uses, graph, err);
@@ -63,19 +75,27 @@ bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_t
         struct gr_node *node = graph->nodes[n];
         while (keep[n] && node->op->fuse && !observed[node->outputs[0]->id]) {
             struct gr_node *consumer = only_consumer(&uses, keep, node->outputs[0]);
-            if (!consumer || consumer->phase != node->phase || consumer->n_outputs != 1 ||
-                gr_node_is_view(consumer) || !node->op->fuse(node, consumer))
+            if (!consumer || consumer->phase != node->phase || consumer->n_outputs == 0 ||
+                node->n_outputs > 1 || gr_node_is_view(consumer) || !node->op->fuse(node, consumer))
                 break;
-            node->outputs[0] = consumer->outputs[0];
-            node->outputs[0]->producer = node;
+            node->outputs = consumer->outputs;
+            node->n_outputs = consumer->n_outputs;
+            for (int o = 0; o < node->n_outputs; o++)
+                node->outputs[o]->producer = node;
             keep[consumer->id] = false;
-            /* What the node now reads in the consumer's place, `uses` does not know of. */
+            /* What the node now reads, `uses` does not know of. */
+            for (int i = 0; i < node->n_inputs; i++)
+                if ((size_t)node->inputs[i]->id < n_values)
+                    observed[node->inputs[i]->id] = true;
             for (int i = 0; i < consumer->n_inputs; i++)
                 observed[consumer->inputs[i]->id] = true;
         }
     }
     for (size_t n = n_nodes; n < graph->n_nodes; n++)
         keep[n] = true;
+    for (size_t n = 0; ok && n < n_nodes; n++)
+        if (keep[n] && graph->nodes[n]->op->fuse_update)
+            fuse_update(graph->nodes[n], &uses, observed, keep);
     if (ok)
         gr_uses_release(&uses);
     free(observed);

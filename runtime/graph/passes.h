@@ -17,9 +17,9 @@ void gr_prune(const struct gr_graph *graph, struct gr_value *const *targets, siz
               bool updates, bool *keep);
 
 /*
- * Lets each kept node take over the only consumer of its first output where its op can (op->fuse);
- * the consumer is no longer kept, nodes that the op emitted are: keep has room for twice n_nodes.
- * Values in targets stay observable.
+ * Lets each kept node take over the only consumer of its only output where its op can (op->fuse,
+ * op->fuse_update); the consumer is no longer kept, nodes that the op emitted are: keep has room
+ * for twice n_nodes. Values in targets stay observable.
  */
 bool gr_fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets, bool *keep,
              struct gr_error *err);

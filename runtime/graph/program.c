@@ -11,10 +11,12 @@
 #include "graph/arena.h"
 #include "graph/passes.h"
 #include "graph/program_private.h"
+#include "graph/recompute.h"
+#include "graph/tune.h"
 
 /* ---- slots ------------------------------------------------------------------------------- */
 
-static bool grow_slots(struct gr_program *program, struct gr_error *err)
+bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err)
 {
     while (program->n_slots < program->graph->n_values) {
         if (!gr_grow((void **)&program->slots, &program->slots_capacity, program->n_slots,
@@ -62,7 +64,7 @@ static struct gr_step *add_step(struct gr_program *program, struct gr_node *node
         return NULL;
     }
     struct gr_step *step = &program->steps[program->n_steps];
-    *step = (struct gr_step){.node = node};
+    *step = (struct gr_step){.node = node, .measured = -1};
     step->dst_layouts = gr_pool_array(&program->pool, (size_t)node->n_outputs + 1,
                                       sizeof(const struct gr_layout *));
     if (!step->dst_layouts) {
@@ -109,7 +111,7 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
                                          name, NULL, &value, 1, err);
     struct gr_value *copy =
         node ? gr_node_output(node, NULL, value->dtype, &value->shape, err) : NULL;
-    if (!copy || !grow_slots(program, err))
+    if (!copy || !gr_program_grow_slots(program, err))
         return NULL;
     copy->of = value;
     struct gr_step *step = add_step(program, node, err);
@@ -117,16 +119,24 @@ static struct gr_value *reordered(struct gr_program *program, struct gr_value *v
         return NULL;
     const struct gr_layout *src = slot_of(program, value)->layout;
     step->dst_layouts[0] = layout;
-    struct gr_planning planning = {node, program->backend, &src, step->dst_layouts, &step->kernel};
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .src = &src,
+                                   .dst = step->dst_layouts,
+                                   .kernel = &step->kernel};
     if (!node->op->plan(&planning, err))
         return NULL;
     close_step(program, step);
     return copy;
 }
 
-/* Brings input i of a node into the layout its kernel reads. */
+/*
+ * Brings input i of a node into the layout its kernel reads. home: where it is to be kept if
+ * nothing has laid it out yet; NULL: there as well, if in its own type.
+ */
 static bool settle_input(struct gr_program *program, struct gr_node *node, int i,
-                         const struct gr_layout *wanted, struct gr_error *err)
+                         const struct gr_layout *wanted, const struct gr_layout *home,
+                         struct gr_error *err)
 {
     struct gr_value *value = node->inputs[i];
     struct gr_slot *slot = slot_of(program, value);
@@ -135,8 +145,13 @@ static bool settle_input(struct gr_program *program, struct gr_node *node, int i
     if (slot->layout == wanted)
         return true;
     if (!slot->layout) {
-        slot->layout = wanted;
-        return gr_params_lay_out(program->params, slot->stored, wanted, err);
+        if (!home)
+            home = gr_layout_dtype(wanted, value) == value->dtype ? wanted : &gr_layout_plain;
+        slot->layout = home;
+        if (!gr_params_lay_out(program->params, slot->stored, home, err))
+            return false;
+        if (home == wanted)
+            return true;
     }
     assert(i >= gr_node_updated(node)); /* what is updated is written as it lies */
     struct gr_value *copy = reordered(program, value, wanted, false, err);
@@ -151,7 +166,7 @@ static bool plan_view(struct gr_program *program, struct gr_node *node, struct g
 {
     const bool same = gr_shape_equal(&node->inputs[0]->shape, &node->outputs[0]->shape);
     if ((!same || !slot_of(program, node->inputs[0])->layout) &&
-        !settle_input(program, node, 0, &gr_layout_plain, err))
+        !settle_input(program, node, 0, &gr_layout_plain, NULL, err))
         return false;
     struct gr_step *step = add_step(program, node, err);
     if (!step)
@@ -160,6 +175,35 @@ static bool plan_view(struct gr_program *program, struct gr_node *node, struct g
     step->dst_layouts[0] = slot_of(program, node->inputs[0])->layout;
     close_step(program, step);
     return true;
+}
+
+/* Puts the question to the node's op, the inputs lying as they do now. */
+static bool ask(struct gr_program *program, struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    for (int i = 0; i < node->n_inputs; i++) {
+        planning->src[i] = slot_of(program, node->inputs[i])->layout;
+        planning->home[i] = NULL;
+    }
+    for (int o = 0; o < node->n_outputs; o++)
+        planning->dst[o] = &gr_layout_plain;
+    return node->op->plan(planning, err);
+}
+
+/* *seconds is what the kernel took when it was measured, or negative. */
+static bool choose_kernel(struct gr_program *program, struct gr_planning *planning, double *seconds,
+                          struct gr_error *err)
+{
+    for (int i = 0; i < planning->node->n_inputs; i++)
+        planning->src[i] = slot_of(program, planning->node->inputs[i])->layout;
+    if (!gr_tune(program, planning->node, planning->src, &planning->choice, seconds, err) ||
+        !ask(program, planning, err))
+        return false;
+    if (planning->kernel->run || !planning->choice)
+        return true;
+    planning->choice = NULL; /* another machine's */
+    *seconds = -1;
+    return ask(program, planning, err);
 }
 
 static bool plan_node(struct gr_program *program, struct gr_node *node, struct gr_error *err)
@@ -171,19 +215,22 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
         return plan_view(program, node, err);
     struct gr_kernel kernel = {0};
     const struct gr_layout **src =
-        gr_pool_array(&program->pool, (size_t)(node->n_inputs + node->n_outputs) + 1,
+        gr_pool_array(&program->pool, (size_t)(2 * node->n_inputs + node->n_outputs) + 1,
                       sizeof(const struct gr_layout *));
     if (!src)
         return gr_fail_memory(err, "compiling");
-    const struct gr_layout **dst = src + node->n_inputs;
-    for (int i = 0; i < node->n_inputs; i++)
-        src[i] = slot_of(program, node->inputs[i])->layout;
-    for (int o = 0; o < node->n_outputs; o++)
-        dst[o] = &gr_layout_plain;
-    struct gr_planning planning = {node, program->backend, src, dst, &kernel};
-    bool ok = node->op->plan(&planning, err);
+    const struct gr_layout **home = src + node->n_inputs, **dst = home + node->n_inputs;
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .precision = program->options.precision,
+                                   .src = src,
+                                   .home = home,
+                                   .dst = dst,
+                                   .kernel = &kernel};
+    double seconds = -1;
+    bool ok = choose_kernel(program, &planning, &seconds, err);
     for (int i = 0; ok && i < node->n_inputs; i++)
-        ok = settle_input(program, node, i, src[i], err);
+        ok = settle_input(program, node, i, src[i], home[i], err);
     struct gr_step *step = ok ? add_step(program, node, err) : NULL;
     if (!step) {
         if (kernel.free_state)
@@ -191,6 +238,8 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
         return false;
     }
     step->kernel = kernel;
+    step->choice = planning.choice;
+    step->measured = seconds;
     memcpy(step->dst_layouts, dst, (size_t)node->n_outputs * sizeof *dst);
     close_step(program, step);
     return true;
@@ -247,10 +296,11 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     }
     gr_prune(graph, program->targets, program->n_targets, options->run_updates, keep);
     ok = (options->no_fusion || gr_fuse(graph, program->targets, program->n_targets, keep, err)) &&
-         gr_order(graph, keep, order, &count, err) && grow_slots(program, err);
+         gr_order(graph, keep, order, &count, err) && gr_program_grow_slots(program, err);
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
-    ok = ok && settle_targets(program, err);
+    ok = ok && settle_targets(program, err) &&
+         (!options->memory_budget || gr_recompute(program, err));
     if (ok)
         guard_targets(program);
     ok = ok && gr_program_choose_lanes(program, err) && gr_program_place(program, err);
@@ -354,4 +404,28 @@ int64_t gr_program_offset(const struct gr_program *program, const struct gr_valu
     if (slot->stored || slot->constant || !slot->data)
         return -1;
     return (char *)slot->data - (char *)program->arena;
+}
+
+size_t gr_program_bytes(const struct gr_program *program, const struct gr_value *value)
+{
+    const struct gr_slot *slot =
+        (size_t)value->id < program->n_slots ? &program->slots[value->id] : NULL;
+    return slot && slot->layout ? gr_layout_bytes(slot->layout, value) : 0;
+}
+
+struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step)
+{
+    const struct gr_node *node = step->node;
+    struct gr_traffic traffic = {0};
+    for (int i = 0; step->kernel.run && i < node->n_inputs; i++) {
+        const size_t bytes = gr_program_bytes(program, node->inputs[i]);
+        bool first = true;
+        for (int k = 0; k < i; k++)
+            first = first && node->inputs[k] != node->inputs[i];
+        traffic.read += first ? bytes : 0;
+        traffic.written += i < gr_node_updated(node) ? bytes : 0;
+    }
+    for (int o = 0; step->kernel.run && o < node->n_outputs; o++)
+        traffic.written += gr_layout_bytes(step->dst_layouts[o], node->outputs[o]);
+    return traffic;
 }

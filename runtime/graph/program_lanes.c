@@ -19,7 +19,7 @@
 enum {
     LEAST_ROUNDS = 3,
     MOST_ROUNDS = 25,
-    KEY_SIZE = 256,
+    NAME_SIZE = 192,
 };
 
 /* A section takes at most so long to measure, but for the least rounds; and all of them together.
@@ -27,7 +27,7 @@ enum {
 static const double section_seconds = 0.03, total_seconds = 2;
 
 /* Lanes must be faster by this factor: less is noise. */
-static const double worthwhile = 0.97;
+static const double worthwhile = 0.95;
 
 /* In lanes a section may keep so much more alive than the program does without. */
 static const double tolerable = 1.02;
@@ -47,7 +47,7 @@ struct choosing {
 /* What is known of a section. */
 struct offer {
     bool open; /* to be measured */
-    char key[KEY_SIZE];
+    char name[NAME_SIZE], key[NAME_SIZE + 64];
     int lanes;      /* the best number so far; 0: one after the other */
     double seconds; /* with it */
 };
@@ -68,7 +68,8 @@ static uint64_t hash_value(uint64_t hash, const struct gr_value *value)
 }
 
 /* The threads, where the section begins and ends, and a hash of what it computes and how. */
-static void name_section(const struct choosing *c, const struct gr_section *section, char *key)
+static void name_section(const struct choosing *c, const struct gr_section *section,
+                         struct offer *offer)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     const char *first = NULL, *last = NULL;
@@ -88,8 +89,9 @@ static void name_section(const struct choosing *c, const struct gr_section *sect
             last = node->name;
         }
     }
-    snprintf(key, KEY_SIZE, "lanes of %d threads: %.80s to %.80s: %016" PRIx64, c->threads, first,
-             last, hash);
+    snprintf(offer->name, sizeof offer->name, "%.80s to %.80s", first, last);
+    snprintf(offer->key, sizeof offer->key, "lanes of %d threads: %s: %016" PRIx64, c->threads,
+             offer->name, hash);
 }
 
 /* ---- kernels for lanes ------------------------------------------------------------------- */
@@ -107,18 +109,25 @@ static bool plan_step(struct choosing *c, const struct gr_step *step, struct gr_
 {
     const struct gr_program *program = c->program;
     const struct gr_node *node = step->node;
-    const struct gr_layout **src =
-        calloc((size_t)(node->n_inputs + node->n_outputs) + 1, sizeof(const struct gr_layout *));
+    const struct gr_layout **src = calloc((size_t)(2 * node->n_inputs + node->n_outputs) + 1,
+                                          sizeof(const struct gr_layout *));
     if (!src)
         return gr_fail_memory(err, "compiling");
-    const struct gr_layout **dst = src + node->n_inputs;
+    const struct gr_layout **home = src + node->n_inputs, **dst = home + node->n_inputs;
     for (int i = 0; i < node->n_inputs; i++)
         src[i] = program->slots[node->inputs[i]->id].layout;
     for (int o = 0; o < node->n_outputs; o++) /* a reorder is told where to go */
         dst[o] = node->op == program->graph->ops->reorder ? step->dst_layouts[o] : &gr_layout_plain;
-    struct gr_planning planning = {node, program->backend, src, dst, kernel};
+    struct gr_planning planning = {.node = node,
+                                   .backend = program->backend,
+                                   .precision = program->options.precision,
+                                   .choice = step->choice,
+                                   .src = src,
+                                   .home = home,
+                                   .dst = dst,
+                                   .kernel = kernel};
     const bool ok = node->op->plan(&planning, err);
-    *fits = ok && kernel->in_place == step->kernel.in_place;
+    *fits = ok && kernel->run && kernel->in_place == step->kernel.in_place;
     for (int i = 0; *fits && i < node->n_inputs; i++)
         *fits = (src[i] ? src[i] : &gr_layout_plain) == program->slots[node->inputs[i]->id].layout;
     for (int o = 0; *fits && o < node->n_outputs; o++)
@@ -266,10 +275,15 @@ static bool measure(struct gr_program *program, const struct gr_section *section
     if (!kept)
         return gr_fail_memory(err, "trying lanes");
     keep_updated(program, section, kept, false);
+    gr_tuning_report(program->options.tuning, offer->name, NULL);
     if (time_section(program, section, &serial, &lanes, &failed)) {
         if (offer->lanes == 0)
             offer->seconds =
                 offer->seconds > 0 && offer->seconds < serial ? offer->seconds : serial;
+        char result[96];
+        snprintf(result, sizeof result, "serial %.3f ms, lanes:%d %.3f ms", 1e3 * serial,
+                 section->lanes, 1e3 * lanes);
+        gr_tuning_report(program->options.tuning, offer->name, result);
         if (lanes < worthwhile * offer->seconds) {
             offer->seconds = lanes;
             offer->lanes = section->lanes;
@@ -404,10 +418,11 @@ static bool look_up(struct choosing *c)
     bool open = false;
     for (size_t k = 0; k < c->n_sections; k++) {
         struct offer *offer = &c->offers[k];
-        name_section(c, &c->sections[k], offer->key);
+        name_section(c, &c->sections[k], offer);
         const char *choice = gr_tuning_find(c->program->options.tuning, offer->key);
         offer->open = !choice || !read_choice(choice, c->threads, &offer->lanes) ||
                       offer->lanes > c->sections[k].branches;
+        offer->lanes = offer->open ? 0 : offer->lanes;
         open = open || offer->open;
     }
     return open;
@@ -423,7 +438,7 @@ static bool record(struct choosing *c, struct gr_error *err)
             snprintf(choice, sizeof choice, "lanes:%d", offer->lanes);
         if (offer->open)
             ok = gr_tuning_record(c->program->options.tuning, offer->key, choice, offer->seconds,
-                                  err);
+                                  true, err);
     }
     return ok;
 }
@@ -469,9 +484,10 @@ static void close_lanes(struct gr_program *program)
 static bool decide(struct choosing *c, struct gr_error *err)
 {
     bool ok = true;
-    if (look_up(c)) {
-        ok = gr_program_place(c->program, err);
-        c->serial_bytes = c->program->memory.lower_bound;
+    if (look_up(c) && gr_tuning_measures(c->program->options.tuning)) {
+        struct gr_memory_plan serial = {0};
+        ok = gr_program_measure(c->program, NULL, &serial, err);
+        c->serial_bytes = serial.lower_bound;
         c->deadline = gr_seconds() + total_seconds;
         for (int lanes = 2; ok && lanes <= c->threads; lanes++)
             if (c->threads % lanes == 0)
@@ -490,7 +506,7 @@ bool gr_program_choose_lanes(struct gr_program *program, struct gr_error *err)
     const struct gr_registry *ops = program->graph->ops;
     const size_t n = program->n_steps + 1;
     const int threads = ops->backend_threads(program->backend, 0);
-    if (!program->options.tuning || threads < 2)
+    if (!program->options.tuning || program->options.memory_budget || threads < 2)
         return true;
     struct choosing c = {.program = program,
                          .threads = threads,

@@ -344,37 +344,25 @@ static bool plan_homes(struct placing *p, struct gr_memory_plan *plan, struct gr
     return ok;
 }
 
-/*
- * What is alive in each section, the lanes' blocks included; nothing there begins or ends within.
- * Lifetimes that share memory count once, from the first of them to the last.
+/* What is alive in each section, the lanes' blocks included; nothing there begins or ends within.
  */
 static bool weigh_sections(struct placing *p, struct gr_error *err)
 {
-    struct gr_program *program = p->program;
-    struct gr_lifetime *joined = calloc((size_t)p->n_lives + 1, sizeof *joined);
-    if (!joined)
-        return gr_fail_memory(err, "planning memory");
-    for (int i = 0; i < p->n_lives; i++) {
-        const struct gr_lifetime *life = &p->lifetimes[i];
-        joined[i] = *life;
-        if (p->home[i] != NOWHERE || life->reuse_of != NOWHERE)
-            joined[i].bytes = 0;
-        if (life->reuse_of == NOWHERE)
-            continue;
-        struct gr_lifetime *root = &joined[life->reuse_of];
-        root->first = life->first < root->first ? life->first : root->first;
-        root->last = later(root->last, life->last);
+    const struct gr_program *program = p->program;
+    const size_t n = (size_t)p->n_lives;
+    struct gr_lifetime *outside = calloc(n + 1, sizeof *outside);
+    size_t *alive = calloc(program->n_steps + 1, sizeof *alive);
+    bool ok = (outside && alive) || gr_fail_memory(err, "planning memory");
+    for (size_t i = 0; ok && i < n; i++) {
+        outside[i] = p->lifetimes[i];
+        outside[i].bytes = p->home[i] == NOWHERE ? outside[i].bytes : 0;
     }
-    for (size_t k = 0; k < program->n_sections; k++) {
-        const struct gr_section *section = &program->sections[k];
-        size_t alive = 0;
-        for (int i = 0; i < p->n_lives; i++)
-            if (joined[i].first <= section->last && joined[i].last >= section->first)
-                alive += joined[i].bytes;
-        program->section_bytes[k] = alive - program->memory.constants;
-    }
-    free(joined);
-    return true;
+    ok = ok && gr_memory_alive(outside, n, alive, (int)program->n_steps, err);
+    for (size_t k = 0; ok && k < program->n_sections; k++)
+        program->section_bytes[k] = alive[program->sections[k].first];
+    free(outside);
+    free(alive);
+    return ok;
 }
 
 static bool allocate(struct placing *p, struct gr_error *err)
@@ -382,7 +370,7 @@ static bool allocate(struct placing *p, struct gr_error *err)
     struct gr_program *program = p->program;
     struct gr_memory_report *report = &program->memory;
     struct gr_memory_plan plan;
-    *report = (struct gr_memory_report){0};
+    *report = (struct gr_memory_report){.unbudgeted = report->unbudgeted};
     gr_arena_free(program->arena);
     program->arena = NULL;
     if (!(program->options.no_memory_plan ? spread(p, &plan, err) : plan_homes(p, &plan, err)))
@@ -401,6 +389,7 @@ static bool allocate(struct placing *p, struct gr_error *err)
         return false;
     report->without_reuse = plan.without_reuse - report->constants;
     report->planned = plan.arena - report->constants;
+    report->unbudgeted -= report->unbudgeted ? report->constants : 0;
     report->lower_bound = plan.lower_bound - report->constants;
     program->arena = gr_arena_new(plan.arena + GR_MEMORY_ALIGN);
     if (!program->arena)
@@ -467,43 +456,65 @@ static bool list_deaths(struct placing *p, struct gr_error *err)
     return true;
 }
 
-bool gr_program_place(struct gr_program *program, struct gr_error *err)
+/* Works out the lifetimes of all values and scratch. To be released in any case. */
+static bool placing_init(struct placing *p, struct gr_program *program, struct gr_error *err)
 {
     const size_t n = program->n_slots + 1, n_steps = program->n_steps;
     const size_t lanes = program->n_sections * (size_t)program->most_lanes;
     const size_t lives = n + n_steps + lanes + 1;
     int *ints = calloc(6 * n + 2 * n_steps + lives + 1, sizeof *ints);
-    struct placing p = {.program = program,
-                        .lifetimes = calloc(lives, sizeof *p.lifetimes),
-                        .offsets = calloc(lives, sizeof *p.offsets)};
-    bool ok = ints && p.lifetimes && p.offsets;
-    if (!ok) {
-        gr_fail_memory(err, "compiling");
-        goto out;
-    }
-    p.parent = ints;
-    p.last = ints + n;
-    p.life_of = ints + 2 * n;
-    p.first_use = ints + 3 * n;
-    p.last_use = ints + 4 * n;
-    p.owner = ints + 5 * n;
-    p.scratch_of = ints + 6 * n;
-    p.lane_of = p.scratch_of + n_steps;
-    p.home = p.lane_of + n_steps;
+    *p = (struct placing){.program = program,
+                          .parent = ints,
+                          .lifetimes = calloc(lives, sizeof *p->lifetimes),
+                          .offsets = calloc(lives, sizeof *p->offsets)};
+    if (!ints || !p->lifetimes || !p->offsets)
+        return gr_fail_memory(err, "compiling");
+    p->last = ints + n;
+    p->life_of = ints + 2 * n;
+    p->first_use = ints + 3 * n;
+    p->last_use = ints + 4 * n;
+    p->owner = ints + 5 * n;
+    p->scratch_of = ints + 6 * n;
+    p->lane_of = p->scratch_of + n_steps;
+    p->home = p->lane_of + n_steps;
     for (size_t v = 0; v < n; v++)
-        p.life_of[v] = NOWHERE;
+        p->life_of[v] = NOWHERE;
     keep_constants(program);
-    find_lanes(&p);
-    find_uses(&p);
-    join_views(&p);
+    find_lanes(p);
+    find_uses(p);
+    join_views(p);
     if (!program->options.no_memory_plan)
-        join_in_place(&p);
-    find_owners(&p);
-    list_lifetimes(&p);
-    ok = allocate(&p, err) && bind(&p, err) && list_deaths(&p, err);
-out:
-    free(ints);
-    free(p.lifetimes);
-    free(p.offsets);
+        join_in_place(p);
+    find_owners(p);
+    list_lifetimes(p);
+    return true;
+}
+
+static void placing_release(struct placing *p)
+{
+    free(p->parent);
+    free(p->lifetimes);
+    free(p->offsets);
+}
+
+bool gr_program_place(struct gr_program *program, struct gr_error *err)
+{
+    struct placing p;
+    const bool ok = placing_init(&p, program, err) && allocate(&p, err) && bind(&p, err) &&
+                    list_deaths(&p, err);
+    placing_release(&p);
+    return ok;
+}
+
+bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
+                        struct gr_error *err)
+{
+    struct placing p;
+    bool ok = placing_init(&p, program, err);
+    if (ok && alive)
+        ok = gr_memory_alive(p.lifetimes, (size_t)p.n_lives, alive, (int)program->n_steps, err);
+    if (ok && plan)
+        ok = gr_memory_plan(p.lifetimes, (size_t)p.n_lives, p.offsets, plan, err);
+    placing_release(&p);
     return ok;
 }

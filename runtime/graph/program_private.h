@@ -6,6 +6,7 @@
 #define GR_GRAPH_PROGRAM_PRIVATE_H
 
 #include "base/lanes.h"
+#include "graph/memory.h"
 #include "graph/program.h"
 #include "graph/sections.h"
 
@@ -43,7 +44,7 @@ struct gr_program {
 
     struct gr_section *sections; /* that run in lanes, in order */
     size_t n_sections;
-    size_t *section_bytes;   /* alive during each of them, constants apart, as it was last placed */
+    size_t *section_bytes;   /* alive during each of them, constants included, as last placed */
     struct gr_lanes **lanes; /* [most_lanes + 1] by their number; NULL: not needed */
     int most_lanes;
     struct gr_failure *failures; /* [most_lanes] of the lanes in a run */
@@ -51,6 +52,8 @@ struct gr_program {
 
     uint64_t constants_version; /* sum of the parameters' versions at the last run; 0: never ran */
     bool profiling;
+    gr_timing_fn *timing; /* hears of each step, or NULL */
+    void *timing_user;
 };
 
 /* The first step that failed in a lane. */
@@ -66,11 +69,21 @@ struct gr_death {
     size_t bytes;
 };
 
+/* Makes a slot for each value of the graph that has none. */
+bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err);
+
 /*
  * Plans the arena, allocates it, and binds every kernel to its buffers; again, if need be, with
  * other kernels or sections. Kernels on trial share their steps' buffers.
  */
 bool gr_program_place(struct gr_program *program, struct gr_error *err);
+
+/*
+ * What gr_program_place would come to, constants included: alive[s] bytes at step s, and the plan
+ * of the arena. Either may be NULL. The first takes time n log n, the second as gr_memory_plan.
+ */
+bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
+                        struct gr_error *err);
 
 /* The steps as work, for finding sections in them. To be released, also after a failure. */
 bool gr_program_list_work(const struct gr_program *program, struct gr_work *work,

@@ -9,12 +9,20 @@
 #include "graph/passes.h"
 #include "graph/program_private.h"
 
-static bool all_finite(const float *data, size_t count)
+static bool all_finite(const void *data, enum gr_dtype dtype, size_t bytes)
 {
+    if (dtype == GR_BF16) { /* the upper half of an f32: an exponent of ones is no number */
+        const uint16_t *bits = data;
+        size_t broken = 0;
+        for (size_t i = 0; i < bytes / sizeof *bits; i++)
+            broken += (bits[i] & 0x7f80u) == 0x7f80u;
+        return broken == 0;
+    }
     /* x - x is 0 for a finite x and NaN for any other. */
+    const float *values = data;
     float sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += data[i] - data[i];
+    for (size_t i = 0; i < bytes / sizeof *values; i++)
+        sum += values[i] - values[i];
     return sum == 0;
 }
 
@@ -31,7 +39,8 @@ static bool check_finite(const struct gr_program *program, const struct gr_step 
             k < node->n_outputs ? step->buffers.dst[k] : step->buffers.src[k - node->n_outputs];
         if (value->dtype != GR_F32 || value->kind == GR_VALUE_WORKSPACE)
             continue;
-        if (!all_finite(data, gr_layout_bytes(program->slots[value->id].layout, value) / 4))
+        const struct gr_layout *layout = program->slots[value->id].layout;
+        if (!all_finite(data, gr_layout_dtype(layout, value), gr_layout_bytes(layout, value)))
             return gr_fail(err, GR_ERR_DIVERGED,
                            "'%s', made by node '%s' (%s), holds NaN or infinity in step %llu",
                            value->name, node->name, node->op->kind.name,
@@ -72,12 +81,24 @@ static void count_updates(struct gr_program *program, const struct gr_step *step
         program->slots[step->node->inputs[i]->id].stored->version++;
 }
 
+/* Adds up, or tells, how long the step took that has just ended. */
+static void note_time(const struct gr_program *program, struct gr_step *step, double start)
+{
+    const struct gr_timing timing = {.node = (size_t)(step - program->steps),
+                                     .lane = step->lane ? step->lane - 1 : 0,
+                                     .start = start,
+                                     .seconds = gr_seconds() - start};
+    step->seconds += timing.seconds;
+    if (program->timing)
+        program->timing(program->timing_user, &timing);
+}
+
 /* What one run is, for every lane. */
 struct running {
     struct gr_program *program;
     const struct gr_section *section; /* that runs in lanes now */
     const struct gr_run *run;
-    bool renew; /* constants too */
+    bool renew, timed; /* constants too; each step */
 };
 
 static bool run_step(const struct running *running, struct gr_step *step, struct gr_error *err)
@@ -86,12 +107,11 @@ static bool run_step(const struct running *running, struct gr_step *step, struct
     const struct gr_run *run = running->run;
     if (!step->kernel.run || (step->constant && !running->renew))
         return true;
-    if (program->profiling)
-        step->start = gr_seconds();
+    const double start = running->timed ? gr_seconds() : 0;
     if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
         return false;
-    if (program->profiling)
-        step->seconds += gr_seconds() - step->start;
+    if (running->timed)
+        note_time(program, step, start);
     if (!check_guard(step, run, err))
         return false;
     count_updates(program, step);
@@ -132,7 +152,10 @@ static bool run_section(struct running *running, struct gr_error *err)
 bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err)
 {
     const uint64_t version = parameters_version(program);
-    struct running running = {program, NULL, run, version != program->constants_version};
+    struct running running = {.program = program,
+                              .run = run,
+                              .renew = version != program->constants_version,
+                              .timed = program->profiling || program->timing};
     size_t next = 0; /* section */
     for (size_t s = 0; s < program->n_steps; s++) {
         const size_t first = s;
@@ -156,4 +179,10 @@ void gr_program_profile(struct gr_program *program, bool on)
     program->profiling = on;
     for (size_t s = 0; s < program->n_steps; s++)
         program->steps[s].seconds = 0;
+}
+
+void gr_program_trace(struct gr_program *program, gr_timing_fn *timing, void *user)
+{
+    program->timing = timing;
+    program->timing_user = user;
 }

@@ -8,22 +8,22 @@
 #include "base/map.h"
 #include "base/pool.h"
 
-struct choice {
-    const char *key, *text;
-    double seconds;
-};
-
 struct gr_tuning {
     struct gr_pool pool;
     struct gr_map by_key;
-    struct choice **choices;
+    struct gr_tuning_entry **entries;
     size_t count, capacity;
+    bool measure, news;
+    gr_tuning_report_fn *report;
+    void *user;
 };
 
-struct gr_tuning *gr_tuning_new(struct gr_error *err)
+struct gr_tuning *gr_tuning_new(bool measure, struct gr_error *err)
 {
     struct gr_tuning *tuning = calloc(1, sizeof *tuning);
-    if (!tuning)
+    if (tuning)
+        tuning->measure = measure;
+    else
         gr_fail_memory(err, "choices");
     return tuning;
 }
@@ -32,38 +32,66 @@ void gr_tuning_free(struct gr_tuning *tuning)
 {
     if (!tuning)
         return;
-    free(tuning->choices);
+    free(tuning->entries);
     gr_map_release(&tuning->by_key);
     gr_pool_release(&tuning->pool);
     free(tuning);
 }
 
-const char *gr_tuning_find(const struct gr_tuning *tuning, const char *key)
+bool gr_tuning_measures(const struct gr_tuning *tuning)
 {
-    const struct choice *choice = gr_map_get(&tuning->by_key, key);
-    return choice ? choice->text : NULL;
+    return tuning && tuning->measure;
 }
 
-bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *text, double seconds,
-                      struct gr_error *err)
+void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report, void *user)
 {
-    struct choice *choice = gr_map_get(&tuning->by_key, key);
-    const char *copy = gr_pool_strdup(&tuning->pool, text);
+    tuning->report = report;
+    tuning->user = user;
+}
+
+void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const char *result)
+{
+    if (tuning->report)
+        tuning->report(tuning->user, what, result);
+}
+
+const char *gr_tuning_find(struct gr_tuning *tuning, const char *key)
+{
+    struct gr_tuning_entry *entry = gr_map_get(&tuning->by_key, key);
+    if (entry)
+        entry->used = true;
+    return entry ? entry->choice : NULL;
+}
+
+double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key)
+{
+    const struct gr_tuning_entry *entry = gr_map_get(&tuning->by_key, key);
+    return entry ? entry->seconds : -1;
+}
+
+bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
+                      bool measured, struct gr_error *err)
+{
+    struct gr_tuning_entry *entry = gr_map_get(&tuning->by_key, key);
+    const char *copy = gr_pool_strdup(&tuning->pool, choice);
     if (!copy)
         return gr_fail_memory(err, "choices");
-    if (!choice) {
+    if (!entry) {
         const char *name = gr_pool_strdup(&tuning->pool, key);
-        choice = gr_pool_alloc(&tuning->pool, sizeof *choice);
-        if (!name || !choice ||
-            !gr_grow((void **)&tuning->choices, &tuning->capacity, tuning->count,
-                     sizeof(struct choice *)) ||
-            !gr_map_put(&tuning->by_key, name, choice))
+        entry = gr_pool_alloc(&tuning->pool, sizeof *entry);
+        if (!name || !entry ||
+            !gr_grow((void **)&tuning->entries, &tuning->capacity, tuning->count,
+                     sizeof(struct gr_tuning_entry *)) ||
+            !gr_map_put(&tuning->by_key, name, entry))
             return gr_fail_memory(err, "choices");
-        choice->key = name;
-        tuning->choices[tuning->count++] = choice;
+        entry->key = name;
+        tuning->entries[tuning->count++] = entry;
     }
-    choice->text = copy;
-    choice->seconds = seconds;
+    entry->choice = copy;
+    entry->seconds = seconds;
+    entry->measured = measured;
+    entry->used = entry->used || measured;
+    tuning->news = tuning->news || measured;
     return true;
 }
 
@@ -72,7 +100,14 @@ size_t gr_tuning_count(const struct gr_tuning *tuning)
     return tuning->count;
 }
 
-const char *gr_tuning_key(const struct gr_tuning *tuning, size_t index)
+struct gr_tuning_entry gr_tuning_entry(const struct gr_tuning *tuning, size_t index)
 {
-    return tuning->choices[index]->key;
+    return *tuning->entries[index];
+}
+
+bool gr_tuning_take_news(struct gr_tuning *tuning)
+{
+    const bool news = tuning->news;
+    tuning->news = false;
+    return news;
 }

@@ -1,6 +1,6 @@
 /*
  * Choices by name: what was found fastest on this machine, so that it need not be measured twice
- * and gives the same bits again. In memory.
+ * and gives the same bits again. In memory; model/tuning_file.h keeps them in files.
  */
 #ifndef GR_GRAPH_TUNING_H
 #define GR_GRAPH_TUNING_H
@@ -9,18 +9,44 @@
 
 struct gr_tuning;
 
-struct gr_tuning *gr_tuning_new(struct gr_error *err);
+/*
+ * Hears of each measurement: before it begins, with result NULL, and afterwards, with a line of
+ * what was measured. Same as gr_tune_fn of graphrunner.h.
+ */
+typedef void gr_tuning_report_fn(void *user, const char *what, const char *result);
+
+/* measure: what is not known may be measured; else only what is recorded is taken. */
+struct gr_tuning *gr_tuning_new(bool measure, struct gr_error *err);
 void gr_tuning_free(struct gr_tuning *tuning); /* NULL is allowed */
 
-/* The choice recorded under that key, or NULL. */
-const char *gr_tuning_find(const struct gr_tuning *tuning, const char *key);
+bool gr_tuning_measures(const struct gr_tuning *tuning);
+void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report, void *user);
+void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const char *result);
 
-/* Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took. */
+/* The choice recorded under that key, or NULL. What was found counts as used. */
+const char *gr_tuning_find(struct gr_tuning *tuning, const char *key);
+
+/* What the choice recorded under that key took; negative: nothing is recorded. */
+double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key);
+
+/*
+ * Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took.
+ * measured: it is news, found just now, and used; else it was read from a file.
+ */
 bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
-                      struct gr_error *err);
+                      bool measured, struct gr_error *err);
 
 /* In the order of their first recording. */
+struct gr_tuning_entry {
+    const char *key, *choice;
+    double seconds;
+    bool used, measured; /* since the start */
+};
+
 size_t gr_tuning_count(const struct gr_tuning *tuning);
-const char *gr_tuning_key(const struct gr_tuning *tuning, size_t index);
+struct gr_tuning_entry gr_tuning_entry(const struct gr_tuning *tuning, size_t index);
+
+/* Has anything been measured since the last call? */
+bool gr_tuning_take_news(struct gr_tuning *tuning);
 
 #endif

@@ -6,6 +6,29 @@
 
 #include "base/threads.h"
 #include "model/model.h"
+#include "model/tuning_file.h"
+
+/* A cache that cannot be read is no cache; it is written anew when there is news. */
+static bool open_tuning(struct gr_context *context, const struct gr_context_options *options,
+                        struct gr_error *err)
+{
+    struct gr_error damaged = {0};
+    if (options->tune == GR_TUNE_OFF || !context->ops->machine)
+        return true;
+    const char *machine = context->ops->machine(context->backend);
+    context->tuning = gr_tuning_new(options->tune == GR_TUNE_MEASURE, err);
+    if (!context->tuning)
+        return false;
+    gr_tuning_set_report(context->tuning, options->measuring, options->log_user);
+    if (!options->tuning)
+        return true;
+    context->tuning_file = gr_tuning_file_name(options->tuning, machine);
+    if (!context->tuning_file)
+        return gr_fail_memory(err, "a context");
+    if (!gr_tuning_file_load(context->tuning, context->tuning_file, machine, &damaged))
+        gr_log(context, GR_LOG_WARNING, "kernels are chosen anew: %s", damaged.message);
+    return true;
+}
 
 struct gr_context *gr_context_new(const struct gr_registry *ops,
                                   const struct gr_context_options *options, struct gr_error *err)
@@ -27,6 +50,10 @@ struct gr_context *gr_context_new(const struct gr_registry *ops,
         free(context);
         return NULL;
     }
+    if (!open_tuning(context, options, err)) {
+        gr_context_free(context);
+        return NULL;
+    }
     return context;
 }
 
@@ -35,12 +62,19 @@ void gr_context_free(struct gr_context *context)
     if (!context)
         return;
     context->ops->backend_free(context->backend);
+    gr_tuning_free(context->tuning);
+    free(context->tuning_file);
     free(context);
 }
 
 int gr_context_threads(const struct gr_context *context)
 {
     return context->threads;
+}
+
+bool gr_context_peak(struct gr_context *context, struct gr_peak *peak, struct gr_error *err)
+{
+    return context->ops->measure(context->backend, peak, err);
 }
 
 void gr_log(const struct gr_context *context, enum gr_log_level level, const char *format, ...)

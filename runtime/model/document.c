@@ -12,11 +12,12 @@
 
 struct gr_doc *gr_doc_new(struct gr_doc_maker *maker, enum gr_doc_type type, struct gr_mark mark)
 {
-    if (maker->nodes >= GR_DOC_MAX_NODES) {
+    const size_t most = maker->bytes > GR_DOC_MAX_NODES ? maker->bytes : GR_DOC_MAX_NODES;
+    if (maker->nodes >= most) {
         if (!maker->full)
             gr_diagnose(maker->diagnostics, mark, NULL, NULL,
-                        "the model has more than %d entries once aliases and blocks are expanded",
-                        GR_DOC_MAX_NODES);
+                        "the model has more than %zu entries once aliases and blocks are expanded",
+                        most);
         maker->full = true;
         return NULL;
     }
@@ -452,6 +453,7 @@ struct gr_doc *gr_doc_parse(struct gr_doc_maker *maker, const struct gr_source *
                     "larger than %d megabytes", GR_DOC_MAX_BYTES >> 20);
         return NULL;
     }
+    maker->bytes += source->length - indent;
     if (!yaml_parser_initialize(&parse.yaml)) {
         maker->failed = true;
         return NULL;

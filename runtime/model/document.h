@@ -34,15 +34,15 @@ struct gr_doc {
 
 enum {
     GR_DOC_MAX_BYTES = 16 << 20, /* of a file */
-    GR_DOC_MAX_NODES = 500000,   /* after aliases and blocks */
+    GR_DOC_MAX_NODES = 500000,   /* after aliases and blocks, of a file of no more bytes */
     GR_DOC_MAX_DEPTH = 64,
 };
 
-/* Makes nodes in a pool and counts them. */
+/* Makes nodes in a pool and counts them: no more than the bytes read, where those are many. */
 struct gr_doc_maker {
     struct gr_pool *pool;
     struct gr_diagnostics *diagnostics;
-    size_t nodes;
+    size_t nodes, bytes;
     bool full;   /* the bound was met, and told once */
     bool failed; /* out of memory */
 };

@@ -13,7 +13,8 @@ struct gr_context {
     struct gr_backend *backend;
     int threads;
     struct gr_tuning *tuning; /* choices that its plans take and record; NULL: none */
-    gr_log_fn *log; /* may be NULL */
+    char *tuning_file;        /* of this machine; NULL: none */
+    gr_log_fn *log;           /* may be NULL */
     void *log_user;
 };
 

@@ -8,6 +8,7 @@
 
 #include "graph/dot.h"
 #include "model/model.h"
+#include "model/tuning_file.h"
 
 static const char gradient_prefix[] = "grad:";
 
@@ -134,10 +135,21 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
 static const char *const phases[] = {
     [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
 
+/* bf16 if an operand of the node's arithmetic is. */
+static enum gr_dtype math_of(const struct gr_node *node)
+{
+    enum gr_dtype math = GR_F32;
+    for (int i = 0; i < node->n_inputs; i++)
+        if (node->inputs[i]->dtype == GR_BF16)
+            math = GR_BF16;
+    return math;
+}
+
 static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
 {
     const struct gr_step *step = gr_program_step(plan->program, index);
     const struct gr_node *node = step->node;
+    const struct gr_traffic traffic = gr_program_traffic(plan->program, step);
     struct gr_text text = {0};
     gr_kind_describe(&node->op->kind, node->attrs, 8, false, &text);
     const char *attributes = gr_pool_strdup(&plan->pool, text.data ? text.data : "");
@@ -152,7 +164,13 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .attributes = attributes,
                                   .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
                                   .macs = node->op->macs ? node->op->macs(node) : 0,
+                                  .math = math_of(node),
+                                  .bytes_read = traffic.read,
+                                  .bytes_written = traffic.written,
+                                  .constant = step->constant,
                                   .scratch_bytes = step->kernel.scratch_bytes,
+                                  .again = node->origin ? node->origin->name : NULL,
+                                  .again_share = step->again,
                                   .offset = -1};
     if (node->n_outputs) {
         info->shape = node->outputs[0]->shape;
@@ -175,12 +193,19 @@ static bool compile(struct gr_plan *plan, struct gr_error *err)
     const struct gr_program_options options = {.no_memory_plan = o->no_memory_plan,
                                                .no_fusion = o->reference,
                                                .check_finite = o->check_finite,
+                                               .precision = o->precision,
+                                               .tuning = plan->model->context->tuning,
                                                .run_updates = o->update,
-                                               .tuning = plan->model->context->tuning};
+                                               .memory_budget = o->memory_budget};
+    struct gr_error failed = {0};
     plan->program = gr_program_new(plan->graph, plan->model->params, plan->model->context->backend,
-                                   plan->targets, plan->n_targets, &options, err);
+                                   plan->targets, plan->n_targets, &options, &failed);
+    gr_tuning_keep(plan->model->context);
+    if (!plan->program && o->memory_budget && failed.status == GR_ERR_USAGE)
+        return gr_fail(err, failed.status, "%s, batch %" PRId64 ": %s", plan->model->file->name,
+                       o->batch, failed.message);
     if (!plan->program)
-        return false;
+        return gr_fail(err, failed.status, "%s", failed.message);
     const size_t n_steps = gr_program_step_count(plan->program);
     plan->inputs =
         gr_pool_array(&plan->pool, plan->model->file->n_inputs + 1, sizeof(struct gr_value *));
@@ -202,8 +227,10 @@ static bool build(struct gr_plan *plan, const struct gr_plan_options *options, s
 {
     struct gr_value **gradients = NULL;
     size_t n_gradients = 0;
-    if (options->precision != GR_PRECISION_F32)
-        return gr_fail(err, GR_ERR_USAGE, "precision bf16 is not available in this version");
+    const struct gr_context *context = plan->model->context;
+    if (context->ops->check_precision &&
+        !context->ops->check_precision(context->backend, options->precision, err))
+        return false;
     plan->graph =
         gr_model_file_graph(plan->model->file, plan->options.batch, options->mode == GR_TRAIN, err);
     const bool ok = plan->graph && name_targets(plan, options, err) &&
@@ -381,10 +408,16 @@ void gr_plan_profile(struct gr_plan *plan, bool on)
     gr_program_profile(plan->program, on);
 }
 
-char *gr_plan_dot(const struct gr_plan *plan, struct gr_error *err)
+void gr_plan_trace(struct gr_plan *plan, gr_timing_fn *timing, void *user)
+{
+    gr_program_trace(plan->program, timing, user);
+}
+
+char *gr_plan_dot(const struct gr_plan *plan, const struct gr_dot_profile *profile,
+                  struct gr_error *err)
 {
     struct gr_text text = {0};
-    if (gr_program_dot(plan->program, plan->model->file->name, &text, err) &&
+    if (gr_program_dot(plan->program, plan->model->file->name, profile, &text, err) &&
         gr_text_ok(&text, err))
         return text.data; /* the caller's */
     gr_text_release(&text);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/replace.h"
+#include "model/tuning_file.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -47,26 +48,6 @@ static bool path_in(const struct trainer *t, const char *name, char path[PATH_SI
            gr_fail(err, GR_ERR_USAGE, "the path of the run folder is too long");
 }
 
-/* mkdir -p */
-static bool make_folder(const char *folder, struct gr_error *err)
-{
-    char path[PATH_SIZE];
-    const int n = snprintf(path, sizeof path, "%s", folder);
-    if (n <= 0 || n >= PATH_SIZE)
-        return gr_fail(err, GR_ERR_USAGE, "the path of the run folder is empty or too long");
-    for (char *p = path + 1;; p++) {
-        if (*p && *p != '/')
-            continue;
-        const char end = *p;
-        *p = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST)
-            return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make the run folder", path);
-        *p = end;
-        if (!end)
-            return true;
-    }
-}
-
 static bool save_text(const char *path, const char *text, struct gr_error *err)
 {
     struct gr_replace replace = {0};
@@ -92,13 +73,19 @@ static bool open_folder(struct trainer *t, struct gr_error *err)
 {
     char path[PATH_SIZE];
     struct stat known;
-    if (!make_folder(t->options->out, err) || !path_in(t, "latest.safetensors", path, err))
+    if (!gr_make_folder(t->options->out, err) || !path_in(t, "latest.safetensors", path, err))
         return false;
     if (!same_folder(t->options) && stat(path, &known) == 0)
         return gr_fail(err, GR_ERR_USAGE,
                        "%s already holds a run; --resume %s goes on with it, another --out starts "
                        "afresh",
                        t->options->out, t->options->out);
+    const struct gr_context *context = t->model->context;
+    if (context->tuning &&
+        (!path_in(t, "kernels.json", path, err) ||
+         !gr_tuning_file_save(context->tuning, path, context->ops->machine(context->backend), true,
+                              err)))
+        return false;
     if (!path_in(t, "model.yaml", path, err) ||
         !save_text(path, gr_model_resolved(t->model), err) ||
         !path_in(t, "metrics.jsonl", path, err))
@@ -135,6 +122,22 @@ static bool choose_monitor(struct trainer *t, struct gr_error *err)
                    t->monitor);
 }
 
+/* A resumed run computes with the kernels that it began with. */
+static void recall_kernels(const struct trainer *t)
+{
+    const struct gr_context *context = t->model->context;
+    char path[PATH_SIZE];
+    struct gr_error err = {0};
+    if (!t->options->resume || !context->tuning)
+        return;
+    const int n = snprintf(path, sizeof path, "%s/kernels.json", t->options->resume);
+    if (n > 0 && n < PATH_SIZE &&
+        !gr_tuning_file_load(context->tuning, path, context->ops->machine(context->backend), &err))
+        gr_log(context, GR_LOG_WARNING,
+               "the run goes on with other kernels, so that last digits may differ: %s",
+               err.message);
+}
+
 static bool set_up(struct trainer *t, struct gr_error *err)
 {
     const struct gr_train_options *o = t->options;
@@ -144,7 +147,8 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .precision = o->precision,
                                             .batch = batch,
                                             .update = true,
-                                            .no_memory_plan = o->no_memory_plan};
+                                            .no_memory_plan = o->no_memory_plan,
+                                            .memory_budget = o->memory_budget};
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
     if (!choose_monitor(t, err) ||
@@ -157,6 +161,7 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     t->epochs = o->epochs ? o->epochs : model->file->epochs;
     t->max_steps = o->steps;
     t->steps_per_epoch = gr_loader_batches(t->data.loader);
+    recall_kernels(t);
     t->plan = gr_plan_new(model, &options, err);
     if (!t->plan || (t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
                                                    model, batch, o->precision, NULL, err))))
@@ -273,8 +278,10 @@ static const char *broken_parameter(const struct gr_params *params)
 /* The same batch once more, with every output checked: says which node breaks first. */
 static void find_broken_node(struct trainer *t, struct gr_error *found)
 {
-    const struct gr_plan_options options = {
-        .mode = GR_TRAIN, .batch = t->plan->options.batch, .check_finite = true};
+    const struct gr_plan_options options = {.mode = GR_TRAIN,
+                                            .precision = t->plan->options.precision,
+                                            .batch = t->plan->options.batch,
+                                            .check_finite = true};
     struct gr_plan *plan = gr_plan_new(t->model, &options, found);
     if (!plan)
         return;

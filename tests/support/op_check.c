@@ -207,11 +207,11 @@ static const char *describe(const struct rig *rig, char *buffer, size_t size)
     for (int i = 0; i < rig->check->n_inputs; i++)
         gr_text_add(&text, "%s %s", i ? "," : ":",
                     gr_shape_text(&rig->check->inputs[i].shape, shape));
-    gr_text_add(&text, ", %s, %s kernels%s, seed %llu",
-                rig->check->training ? "training" : "inference",
-                rig->kernels == GR_KERNELS_AUTO ? "auto" : "openblas",
-                rig->check->behind_conv ? ", behind a convolution" : "",
-                (unsigned long long)rig->check->seed);
+    gr_text_add(
+        &text, ", %s, %s kernels%s%s, seed %llu", rig->check->training ? "training" : "inference",
+        rig->kernels == GR_KERNELS_AUTO ? "auto" : "openblas", rig->check->bf16 ? ", bf16" : "",
+        rig->check->behind_conv ? ", behind a convolution" : "",
+        (unsigned long long)rig->check->seed);
     for (size_t s = 0; rig->program && s < gr_program_step_count(rig->program); s++)
         if (gr_program_step(rig->program, s)->node == rig->node)
             gr_text_add(&text, ", impl %s", gr_program_step(rig->program, s)->kernel.impl);
@@ -242,13 +242,26 @@ static double draw(const struct gr_check_input *input, const struct gr_random_ke
     return normal;
 }
 
-/* A random permutation of 0, 0.01, 0.02, ... */
-static void shuffle(double *data, int64_t count, const struct gr_random_key *key)
+/* The nearest bf16 number: the upper half of an f32. */
+static double to_bf16(double x)
 {
+    float value = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    memcpy(&value, &bits, sizeof bits);
+    return (double)value;
+}
+
+/* A random permutation of 0, 0.01, 0.02, ..., or of as many bf16 numbers. */
+static void shuffle(double *data, int64_t count, bool bf16, const struct gr_random_key *key)
+{
+    assert_true(!bf16 || count <= 512);
+    const double step = bf16 ? 1.0 / 64 : 0.01;
     for (int64_t i = 0; i < count; i++) {
         const int64_t j = (int64_t)gr_random_below(key, (uint64_t)i, (uint64_t)i + 1);
         data[i] = data[j];
-        data[j] = (double)(float)(0.01 * (double)(i - count / 2));
+        data[j] = (double)(float)(step * (double)(i - count / 2));
     }
 }
 
@@ -265,11 +278,13 @@ static void add_tensor(struct rig *rig, struct gr_value *value, const struct gr_
     assert_non_null(tensor->data);
     rig->n_tensors++;
     if (input->fill == GR_CHECK_DISTINCT)
-        shuffle(tensor->data, tensor->count, &key);
+        shuffle(tensor->data, tensor->count, rig->check->bf16, &key);
     for (int64_t i = 0; input->fill != GR_CHECK_DISTINCT && i < tensor->count; i++)
         tensor->data[i] = draw(input, &key, i);
     for (int64_t i = 0; variance && i < tensor->count; i++)
         tensor->data[i] = (double)(float)(0.5 + fabs(tensor->data[i]));
+    for (int64_t i = 0; rig->check->bf16 && i < tensor->count; i++)
+        tensor->data[i] = to_bf16(tensor->data[i]);
 }
 
 /* The 1×1 convolution before input 0; its parameters become tensors after the node's. */
@@ -350,7 +365,8 @@ static void rig_init(struct rig *rig, const struct gr_op_check *check, enum gr_k
     assert_non_null(rig->fixed);
     const struct gr_random_key key = gr_random_key(check->seed, GR_RANDOM_CHECK, 1000, 2);
     for (int64_t i = 0; i < rig->n_dst; i++)
-        rig->fixed[i] = (double)gr_random_normal(&key, (uint64_t)i);
+        rig->fixed[i] = check->bf16 ? to_bf16((double)gr_random_normal(&key, (uint64_t)i))
+                                    : (double)gr_random_normal(&key, (uint64_t)i);
 }
 
 static void rig_release(struct rig *rig)
@@ -427,7 +443,11 @@ static void feed(struct rig *rig, const struct gr_value *value, const double *da
 static void compile_and_run(struct rig *rig, struct gr_value *const *targets, size_t n_targets,
                             const struct gr_value *fixed)
 {
-    const struct gr_program_options options = {.check_finite = true, .poison = true};
+    const struct gr_program_options options = {.check_finite = true,
+                                               .poison = true,
+                                               .choice = rig->check->choice,
+                                               .precision = rig->check->bf16 ? GR_PRECISION_BF16
+                                                                             : GR_PRECISION_F32};
     const struct gr_run run = {.seed = 1, .step = 0};
     struct gr_error err = {0};
     rig->program =
@@ -556,10 +576,22 @@ static void check_gradient(const struct gr_op_check *check, enum gr_kernels kern
     rig_release(&rig);
 }
 
+bool gr_check_has_bf16(void)
+{
+    struct gr_error err = {0};
+    struct gr_backend *backend = gr_standard_ops()->backend_new(1, GR_KERNELS_AUTO, &err);
+    gr_check_ok(backend != NULL, &err);
+    const bool has = gr_standard_ops()->check_precision(backend, GR_PRECISION_BF16, NULL);
+    gr_standard_ops()->backend_free(backend);
+    return has;
+}
+
 void gr_op_check_run(const struct gr_op_check *check)
 {
     static const enum gr_kernels kernels[] = {GR_KERNELS_AUTO, GR_KERNELS_OPENBLAS};
-    for (int k = 0; k < 2; k++) {
+    if (check->bf16 && !gr_check_has_bf16())
+        return;
+    for (int k = 0; k < (check->bf16 || check->choice ? 1 : 2); k++) {
         check_forward(check, kernels[k]);
         if (!check->no_gradient)
             check_gradient(check, kernels[k]);

@@ -47,7 +47,9 @@ struct gr_op_check {
     bool no_gradient; /* not differentiable */
     /* Writes the first output from view->in. */
     void (*forward)(const struct gr_check_view *view, double *dst);
-    double tolerance;          /* relative to the largest element; 0: 2e-5 */
+    const char *choice; /* force this candidate kernel where there is such (op.h); or NULL */
+    bool bf16;          /* compute in bf16, where the processor can; inputs are bf16 numbers */
+    double tolerance;   /* relative to the largest element; 0: 2e-5 */
     double gradient_tolerance; /* 0: 2e-4 */
     uint64_t seed;
 };
@@ -63,6 +65,9 @@ struct gr_check_view {
 
 /* The i-th number of an attribute as the check sets it, or fallback where it does not. */
 double gr_check_attr(const struct gr_op_check *check, const char *name, int i, double fallback);
+
+/* Can this processor compute in bf16? */
+bool gr_check_has_bf16(void);
 
 void gr_op_check_run(const struct gr_op_check *check);
 

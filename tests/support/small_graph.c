@@ -91,7 +91,8 @@ void gr_small_compile(struct gr_small *small, struct gr_value *const *targets, s
                                                .poison = true,
                                                .run_updates = updates,
                                                .no_fusion = small->no_fusion,
-                                               .no_memory_plan = small->no_memory_plan};
+                                               .no_memory_plan = small->no_memory_plan,
+                                               .precision = small->precision};
     struct gr_error err = {0};
     small->program = gr_program_new(small->graph, small->params, small->backend, targets, n_targets,
                                     &options, &err);

@@ -17,6 +17,7 @@ struct gr_small {
     struct gr_value **gradients; /* by value id, after gr_small_differentiate */
     size_t n_gradients;
     bool no_fusion, no_memory_plan; /* to be set before gr_small_compile */
+    enum gr_precision precision;    /* as well */
 };
 
 void gr_small_init(struct gr_small *small, bool training, int threads, enum gr_kernels kernels);

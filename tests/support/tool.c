@@ -205,6 +205,8 @@ int gr_tool_set_up(void **state)
 {
     if (gr_folder_set_up(state) != 0)
         return -1;
+    char cache[GR_FOLDER_PATH]; /* of the tests' own, empty at first */
+    setenv("GRAPH_RUNNER_CACHE", gr_folder_file("cache", cache), 1);
     gr_tool_save(gr_folder_file("tiny.yaml", model), model_text);
     return 0;
 }

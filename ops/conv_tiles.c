@@ -1,0 +1,405 @@
+/*
+ * Convolution by Winograd's transformation in kernels of our own (f32, AVX-512, stride 1; 3×3 and
+ * 5×5, in groups or not): tiles of 6×6 or 8×8 sources, see conv_tiles_avx512.h. An 8×8 tile
+ * multiplies less and rounds more.
+ *
+ * Forward, a thread takes a block of tiles of one group through source transform, products and
+ * result transform while they are in its cache. The gradient of the input is such a convolution of
+ * dy with filters turned by half a turn, see conv_flipped.c. The gradient of the weights transposes
+ * the algorithm: dw = Gᵀ [Σ over tiles of (Bᵀ d B) · (A dy Aᵀ)] G. A part of the batch is
+ * transformed by all threads, then each takes positions, whose sums over tiles are matrix products.
+ * Either way who computes a number makes no difference to it: bits are the same for any number of
+ * threads.
+ */
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conv.h"
+#include "conv_tiles_avx512.h"
+#include "ops.h"
+
+enum { LANES = GR_TILE_LANES };
+
+/* Tiles a thread works on at a time; blocks of results at a time; floats of a part of a batch. */
+enum { BLOCK = 48, RESULTS = 4, PART = 3 << 20 };
+
+struct tiles_state {
+    struct gr_tile_grid grid;
+    int64_t images, taps, positions;
+    int64_t source, result, filter; /* floats from a position to the next of each buffer */
+    int64_t block, part;            /* tiles of a block; images of a part */
+    int64_t blocks;                 /* of tiles */
+    bool turned, relu;
+    int threads;
+    char impl[40];
+};
+
+/* Of an odd number of cache lines, lest positions fall on one another in the cache. */
+static int64_t spread(int64_t floats)
+{
+    return (floats / LANES | 1) * LANES;
+}
+
+/* ---- forward and the gradient of the input -------------------------------------------------- */
+
+/* Filters of a group [positions, out, 16 in, 16] from OIhw16i16o, or turned from OIhw16o16i. */
+static void transform_filters(const struct tiles_state *s, const float *weights, float *u)
+{
+    const struct gr_tile_grid *grid = &s->grid;
+    const int64_t in = grid->in, out = grid->out, taps = s->taps * s->taps;
+#pragma omp parallel for collapse(3) schedule(static)
+    for (int64_t g = 0; g < grid->groups; g++)
+        for (int64_t o = 0; o < out; o++)
+            for (int64_t i = 0; i < in; i++) {
+                const int64_t block = s->turned ? (g * in + i) * out + o : (g * out + o) * in + i;
+                const float *w = weights + block * taps * LANES * LANES;
+                float *to = u + g * s->positions * s->filter + (o * in + i) * LANES * LANES;
+                for (int64_t c = 0; c < LANES; c++)
+                    gr_tiles_avx512_filter(grid, w + c * LANES, (int64_t)LANES * LANES, s->turned,
+                                           to + c * LANES, s->filter);
+            }
+}
+
+/* Block `at` of the tiles of group g, with the thread's own buffers. */
+static void convolve_block(const struct tiles_state *s, const float *src, const float *u,
+                           const float *bias, float *dst, int64_t g, int64_t at, float *own)
+{
+    const struct gr_tile_grid *grid = &s->grid;
+    const int64_t tiles = s->images * grid->rows * grid->cols, first = at * s->block;
+    const int64_t count = tiles - first < s->block ? tiles - first : s->block;
+    const struct gr_tile_buffer source = {own, s->source, s->block * LANES};
+    const struct gr_tile_buffer result = {own + s->positions * s->source, s->result,
+                                          s->block * LANES};
+    gr_tiles_avx512_source(grid, src, g, first, count, &source);
+    for (int64_t o = 0; o < grid->out; o += RESULTS) {
+        const int64_t out = grid->out - o < RESULTS ? grid->out - o : RESULTS;
+        const int64_t channels = grid->in * LANES;
+        for (int64_t p = 0; p < s->positions; p++) {
+            const struct gr_tile_product product = {.a = source.data + p * s->source,
+                                                    .b = u + (g * s->positions + p) * s->filter +
+                                                         o * channels * LANES,
+                                                    .c = result.data + p * s->result,
+                                                    .a_block = source.block,
+                                                    .b_block = channels * LANES,
+                                                    .c_block = result.block,
+                                                    .in = grid->in,
+                                                    .out = out,
+                                                    .tiles = count};
+            gr_tiles_avx512_multiply(&product);
+        }
+        gr_tiles_avx512_result(grid, &result, g, o, out, first, count,
+                               bias ? bias + (g * grid->out + o) * LANES : NULL, s->relu, dst);
+    }
+}
+
+static bool convolve_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                         const struct gr_buffers *buffers, const struct gr_run *run,
+                         struct gr_error *err)
+{
+    (void)run, (void)err;
+    const struct tiles_state *s = kernel->state;
+    const struct gr_conv_attrs *a = node->attrs;
+    const float *bias = a->bias && !s->turned ? buffers->src[2] : NULL;
+    float *u = buffers->scratch;
+    float *owned = u + s->grid.groups * s->positions * s->filter;
+    transform_filters(s, buffers->src[1], u);
+#pragma omp parallel num_threads(s->threads)
+    {
+        float *own = owned + omp_get_thread_num() * s->positions * (s->source + s->result);
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t g = 0; g < s->grid.groups; g++)
+            for (int64_t at = 0; at < s->blocks; at++)
+                convolve_block(s, buffers->src[0], u, bias, buffers->dst[0], g, at, own);
+    }
+    return true;
+}
+
+/* ---- the gradient of the weights ------------------------------------------------------------ */
+
+/* The parts of the scratch: transformed sources and gradients of a part of the batch, and sums. */
+struct sums {
+    float *source, *gradient, *sum; /* each [G, positions, blocks, ...] */
+    float *bias;                    /* [G, out, 16] */
+};
+
+static struct sums sums_of(const struct tiles_state *s, float *scratch)
+{
+    const int64_t each = s->grid.groups * s->positions;
+    struct sums sums = {.source = scratch};
+    sums.gradient = sums.source + each * s->source;
+    sums.sum = sums.gradient + each * s->result;
+    return sums;
+}
+
+/* Tiles of a part, first of which `first`, transformed; shared out in blocks. */
+static void transform_part(const struct tiles_state *s, const struct sums *to, const float *dy,
+                           const float *src, int64_t first, int64_t count)
+{
+    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    enum { FEW = 16 };
+#pragma omp for collapse(2) schedule(dynamic)
+    for (int64_t g = 0; g < s->grid.groups; g++)
+        for (int64_t t = 0; t < count; t += FEW) {
+            const int64_t few = count - t < FEW ? count - t : FEW, at = g * s->positions;
+            const struct gr_tile_buffer source = {to->source + at * s->source + t * LANES,
+                                                  s->source, stride};
+            const struct gr_tile_buffer gradient = {to->gradient + at * s->result + t * LANES,
+                                                    s->result, stride};
+            gr_tiles_avx512_source(&s->grid, src, g, first + t, few, &source);
+            gr_tiles_avx512_gradient(&s->grid, dy, g, first + t, few, &gradient);
+        }
+}
+
+/* db += the tiles' sums, which are what is at position size + 1. */
+static void add_bias(const struct tiles_state *s, const float *gradient, int64_t count, bool fresh,
+                     float *db)
+{
+    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    for (int64_t o = 0; o < s->grid.out; o++)
+        for (int64_t c = 0; c < LANES; c++) {
+            double sum = fresh ? 0 : (double)db[o * LANES + c];
+            for (int64_t t = 0; t < count; t++)
+                sum += (double)gradient[o * stride + t * LANES + c];
+            db[o * LANES + c] = (float)sum;
+        }
+}
+
+static void multiply_part(const struct tiles_state *s, const struct sums *of, int64_t count,
+                          bool fresh, float *db)
+{
+    const struct gr_tile_grid *grid = &s->grid;
+    const int64_t stride = s->part * grid->rows * grid->cols * LANES;
+#pragma omp for collapse(2) schedule(dynamic)
+    for (int64_t g = 0; g < grid->groups; g++)
+        for (int64_t p = 0; p < s->positions; p++) {
+            const int64_t at = g * s->positions + p;
+            const float *gradient = of->gradient + at * s->result;
+            const struct gr_tile_product product = {.a = of->source + at * s->source,
+                                                    .b = gradient,
+                                                    .c = of->sum + at * s->filter,
+                                                    .a_block = stride,
+                                                    .b_block = stride,
+                                                    .c_block = grid->in * LANES * LANES,
+                                                    .in = grid->in,
+                                                    .out = grid->out,
+                                                    .tiles = count};
+            gr_tiles_avx512_correlate(&product, fresh);
+            if (db && p == grid->size + 1)
+                add_bias(s, gradient, count, fresh, db + g * grid->out * LANES);
+        }
+}
+
+/* Sums of a group [positions, out, 16 in, 16] to OIhw16i16o. */
+static void transform_sums(const struct tiles_state *s, const float *sum, float *dw)
+{
+    const struct gr_tile_grid *grid = &s->grid;
+    const int64_t in = grid->in, out = grid->out, taps = s->taps * s->taps;
+#pragma omp for collapse(3) schedule(static)
+    for (int64_t g = 0; g < grid->groups; g++)
+        for (int64_t o = 0; o < out; o++)
+            for (int64_t i = 0; i < in; i++) {
+                float *to = dw + ((g * out + o) * in + i) * taps * LANES * LANES;
+                const float *from =
+                    sum + g * s->positions * s->filter + (o * in + i) * LANES * LANES;
+                for (int64_t c = 0; c < LANES; c++)
+                    gr_tiles_avx512_filter_gradient(grid, from + c * LANES, s->filter,
+                                                    to + c * LANES, (int64_t)LANES * LANES);
+            }
+}
+
+static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                        const struct gr_buffers *buffers, const struct gr_run *run,
+                        struct gr_error *err)
+{
+    (void)run, (void)err;
+    const struct tiles_state *s = kernel->state;
+    const struct sums sums = sums_of(s, buffers->scratch);
+    const int64_t of_image = s->grid.rows * s->grid.cols;
+    float *db = node->n_outputs > 1 ? buffers->dst[1] : NULL;
+#pragma omp parallel
+    {
+        for (int64_t n = 0; n < s->images; n += s->part) {
+            const int64_t images = s->images - n < s->part ? s->images - n : s->part;
+            transform_part(s, &sums, buffers->src[0], buffers->src[1], n * of_image,
+                           images * of_image);
+            multiply_part(s, &sums, images * of_image, n == 0, db);
+        }
+        transform_sums(s, sums.sum, buffers->dst[0]);
+    }
+    return true;
+}
+
+/* ---- planning ------------------------------------------------------------------------------- */
+
+enum pass { FORWARD, DATA, WEIGHTS };
+
+/* The points of a tile's size, infinity aside. */
+static const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+
+/* G: powers of each point over the product of its distances to the others. */
+static void set_filter(struct gr_tile_grid *grid, int64_t taps)
+{
+    for (int64_t i = 0; i < grid->size - 1; i++) {
+        double value = 1;
+        for (int64_t j = 0; j < grid->size - 1; j++)
+            value /= j == i ? 1 : points[i] - points[j];
+        for (int64_t k = 0; k < taps; k++, value *= points[i])
+            grid->filter[i][k] = (float)value;
+    }
+    grid->filter[grid->size - 1][taps - 1] = 1;
+}
+
+static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum pass pass, int64_t size)
+{
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
+    const int64_t in = s.c / s.g / LANES, out = s.o / s.g / LANES, m = size + 1 - s.kh;
+    struct gr_tile_grid grid = {.size = size,
+                                .m = m,
+                                .h = s.h,
+                                .w = s.w,
+                                .oh = s.oh,
+                                .ow = s.ow,
+                                .pad = {a->pad[0], a->pad[1]},
+                                .groups = s.g,
+                                .in = in,
+                                .out = out};
+    if (pass == DATA) {
+        grid = (struct gr_tile_grid){.size = size,
+                                     .m = m,
+                                     .h = s.oh,
+                                     .w = s.ow,
+                                     .oh = s.h,
+                                     .ow = s.w,
+                                     .pad = {s.kh - 1 - a->pad[0], s.kw - 1 - a->pad[1]},
+                                     .groups = s.g,
+                                     .in = out,
+                                     .out = in};
+    }
+    grid.rows = (grid.oh + m - 1) / m;
+    grid.cols = (grid.ow + m - 1) / m;
+    set_filter(&grid, s.kh);
+    return grid;
+}
+
+/* Activations in blocks of 16 channels, weights so that a vector is of the channels that result. */
+static bool settle(struct gr_planning *planning, enum pass pass, struct gr_error *err)
+{
+    const struct gr_node *node = planning->node;
+    const struct gr_conv_sizes s = gr_conv_sizes(node);
+    struct gr_backend *backend = planning->backend;
+    const struct gr_value *value = pass == WEIGHTS ? node->outputs[0] : node->inputs[1];
+    const int64_t dims[] = {s.g, s.o / s.g, s.c / s.g, s.kh, s.kw};
+    static const dnnl_format_tag_t tags[2][2] = {{dnnl_OIhw16i16o, dnnl_gOIhw16i16o},
+                                                 {dnnl_OIhw16o16i, dnnl_gOIhw16o16i}};
+    struct gr_desc desc = {0};
+    if (!gr_desc_tagged(&desc, s.g > 1 ? 5 : 4, s.g > 1 ? dims : dims + 1, GR_F32,
+                        tags[pass == DATA][s.g > 1], err))
+        return false;
+    const struct gr_layout *weights =
+        gr_onednn_layout(backend, value, gr_desc_get(&desc), true, err);
+    gr_desc_release(&desc);
+    for (int i = 0; i < node->n_inputs; i++)
+        planning->src[i] = i == 0 || pass == WEIGHTS
+                               ? gr_onednn_blocked(backend, node->inputs[i], GR_F32, err)
+                               : &gr_layout_plain;
+    *(pass == WEIGHTS ? &planning->dst[0] : &planning->src[1]) = weights;
+    if (pass != WEIGHTS)
+        planning->dst[0] = gr_onednn_blocked(backend, node->outputs[0], GR_F32, err);
+    return weights && planning->src[0] && planning->src[1] && planning->dst[0];
+}
+
+/* How much is worked on at a time, and the scratch for it. */
+static size_t divide(struct tiles_state *s, enum pass pass)
+{
+    const struct gr_tile_grid *grid = &s->grid;
+    const int64_t of_image = grid->rows * grid->cols, tiles = s->images * of_image;
+    s->filter = spread(grid->in * LANES * grid->out * LANES);
+    if (pass == WEIGHTS) {
+        const int64_t floats = of_image * grid->groups * (grid->in + grid->out) * LANES;
+        s->part = PART / (floats * s->positions);
+        s->part = s->part < 1 ? 1 : s->part > s->images ? s->images : s->part;
+        s->source = spread(s->part * of_image * grid->in * LANES);
+        s->result = spread(s->part * of_image * grid->out * LANES);
+        return (size_t)(grid->groups * s->positions * (s->source + s->result + s->filter)) *
+               sizeof(float);
+    }
+    s->block = BLOCK;
+    s->blocks = (tiles + s->block - 1) / s->block;
+    s->source = spread(s->block * grid->in * LANES);
+    s->result = spread(s->block * (grid->out < RESULTS ? grid->out : RESULTS) * LANES);
+    return (size_t)(s->positions *
+                    (grid->groups * s->filter + s->threads * (s->source + s->result))) *
+           sizeof(float);
+}
+
+static bool plan(struct gr_planning *planning, enum pass pass, int64_t size, struct gr_error *err)
+{
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    struct tiles_state *s = calloc(1, sizeof *s);
+    if (!s)
+        return gr_fail_memory(err, "a kernel");
+    *s = (struct tiles_state){.grid = grid_of(planning, pass, size),
+                              .images = gr_conv_sizes(planning->node).n,
+                              .taps = a->kernel[0],
+                              .positions = size * size,
+                              .turned = pass == DATA,
+                              .relu = pass == FORWARD && a->activation.function,
+                              .threads = planning->backend->threads};
+    const size_t bytes = divide(s, pass);
+    if (!settle(planning, pass, err)) {
+        free(s);
+        return false;
+    }
+    snprintf(s->impl, sizeof s->impl, "avx512:winograd %lldx%lld", (long long)size,
+             (long long)size);
+    *planning->kernel = (struct gr_kernel){.impl = s->impl,
+                                           .scratch_bytes = bytes,
+                                           .state = s,
+                                           .run = pass == WEIGHTS ? weights_run : convolve_run,
+                                           .free_state = free};
+    return true;
+}
+
+bool gr_conv_takes_tiles(const struct gr_planning *planning)
+{
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
+    const bool relu = a->activation.algorithm == dnnl_eltwise_relu && a->activation.alpha == 0;
+    return planning->precision == GR_PRECISION_F32 && gr_conv_flips(planning) && s.kh == s.kw &&
+           (s.kh == 3 || s.kh == 5) && s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 &&
+           !a->add && (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
+           gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
+}
+
+bool gr_conv_tiles_6_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, FORWARD, 6, err);
+}
+
+bool gr_conv_tiles_6_data(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, DATA, 6, err);
+}
+
+bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, WEIGHTS, 6, err);
+}
+
+bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, FORWARD, 8, err);
+}
+
+bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, DATA, 8, err);
+}
+
+bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, WEIGHTS, 8, err);
+}

@@ -1,0 +1,466 @@
+/*
+ * Winograd's transforms (Lavin and Gray, 2015) with points 0, ±p, ... and infinity, and the matrix
+ * products between them; see conv_tiles_avx512.h.
+ *
+ * With polynomials modulo x Π(x² - p²), the transform of a source d at ±p is, c the coefficients of
+ * Π(x² - q²) over the other points q: Σ c_i d_(2i+2) ± p Σ c_i d_(2i+1); results are sums of powers
+ * of the points. All of it works on 16 channels at once.
+ */
+#include "conv_tiles_avx512.h"
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+
+#include <immintrin.h>
+
+#define AVX512 __attribute__((target("avx512f"), always_inline)) static inline
+#define UNROLL _Pragma("GCC unroll 8")
+
+enum { MOST = GR_TILE_MOST, LANES = GR_TILE_LANES };
+
+/* The points ±p of a tile's size. */
+struct points {
+    int pairs;
+    float power[3][6];  /* p^j */
+    float others[3][3]; /* of Π(x² - q²), q not this point, by powers of x² */
+    float all[4];       /* of Π(x² - p²) */
+};
+
+/* 1, 2 */
+static const struct points points_6 = {
+    2, {{1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}}, {{-4, 1}, {-1, 1}}, {4, -5, 1}};
+
+/* 1, 2, 1/2 */
+static const struct points points_8 = {
+    3,
+    {{1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}, {1, 0.5f, 0.25f, 0.125f, 0.0625f, 0.03125f}},
+    {{1, -4.25f, 1}, {0.25f, -1.25f, 1}, {4, -5, 1}},
+    {-1, 5.25f, -5.25f, 1}};
+
+bool gr_tiles_avx512_supported(void)
+{
+    return __builtin_cpu_supports("avx512f");
+}
+
+/* ---- transforms of a line ----------------------------------------------------------------- */
+
+/* d and v: every `step`-th vector. */
+AVX512 void source_line(const struct points *p, const __m512 *d, __m512 *v, int step)
+{
+    const int last = 2 * p->pairs + 1;
+    __m512 first = _mm512_mul_ps(d[0], _mm512_set1_ps(p->all[0]));
+    __m512 end = _mm512_mul_ps(d[step], _mm512_set1_ps(p->all[0]));
+    UNROLL for (int i = 1; i <= p->pairs; i++)
+    {
+        first = _mm512_fmadd_ps(d[2 * i * step], _mm512_set1_ps(p->all[i]), first);
+        end = _mm512_fmadd_ps(d[(2 * i + 1) * step], _mm512_set1_ps(p->all[i]), end);
+    }
+    UNROLL for (int k = 0; k < p->pairs; k++)
+    {
+        __m512 even = d[2 * p->pairs * step], odd = d[(2 * p->pairs - 1) * step];
+        UNROLL for (int i = 0; i < p->pairs - 1; i++)
+        {
+            const __m512 c = _mm512_set1_ps(p->others[k][i]);
+            even = _mm512_fmadd_ps(d[(2 * i + 2) * step], c, even);
+            odd = _mm512_fmadd_ps(d[(2 * i + 1) * step], c, odd);
+        }
+        const __m512 x = _mm512_set1_ps(p->power[k][1]);
+        v[(2 * k + 1) * step] = _mm512_fmadd_ps(odd, x, even);
+        v[(2 * k + 2) * step] = _mm512_fnmadd_ps(odd, x, even);
+    }
+    v[0] = first;
+    v[last * step] = end;
+}
+
+/* Sums of powers: m results of the positions. */
+AVX512 void result_line(const struct points *p, int m, const __m512 *x, __m512 *y, int x_step,
+                        int y_step)
+{
+    __m512 sum[3], difference[3];
+    UNROLL for (int k = 0; k < p->pairs; k++)
+    {
+        const __m512 plus = x[(2 * k + 1) * x_step], minus = x[(2 * k + 2) * x_step];
+        sum[k] = _mm512_add_ps(plus, minus);
+        difference[k] = _mm512_sub_ps(plus, minus);
+    }
+    UNROLL for (int j = 0; j < m; j++)
+    {
+        __m512 of = j % 2 ? difference[0] : sum[0]; /* the first point is 1 */
+        UNROLL for (int k = 1; k < p->pairs; k++) of =
+            _mm512_fmadd_ps(j % 2 ? difference[k] : sum[k], _mm512_set1_ps(p->power[k][j]), of);
+        if (j == 0)
+            of = _mm512_add_ps(of, x[0]);
+        if (j == m - 1)
+            of = _mm512_add_ps(of, x[(2 * p->pairs + 1) * x_step]);
+        y[j * y_step] = of;
+    }
+}
+
+/* Its transpose. */
+AVX512 void gradient_line(const struct points *p, int m, const __m512 *y, __m512 *e, int y_step,
+                          int e_step)
+{
+    UNROLL for (int k = 0; k < p->pairs; k++)
+    {
+        __m512 even = y[0], odd = _mm512_setzero_ps();
+        UNROLL for (int j = 1; j < m; j++)
+        {
+            const __m512 power = _mm512_set1_ps(p->power[k][j]);
+            if (j % 2)
+                odd = _mm512_fmadd_ps(y[j * y_step], power, odd);
+            else
+                even = _mm512_fmadd_ps(y[j * y_step], power, even);
+        }
+        e[(2 * k + 1) * e_step] = _mm512_add_ps(even, odd);
+        e[(2 * k + 2) * e_step] = _mm512_sub_ps(even, odd);
+    }
+    e[0] = y[0];
+    e[(2 * p->pairs + 1) * e_step] = y[(m - 1) * y_step];
+}
+
+/* ---- tiles -------------------------------------------------------------------------------- */
+
+struct place {
+    int64_t image, top, left; /* of the tile's results */
+};
+
+static struct place place_of(const struct gr_tile_grid *grid, int64_t tile)
+{
+    const int64_t of_image = grid->rows * grid->cols, at = tile % of_image;
+    return (struct place){tile / of_image, at / grid->cols * grid->m, at % grid->cols * grid->m};
+}
+
+/* A square of edge `size` at (top, left) of a picture of 16 channels, zero outside. */
+AVX512 void load_square(const float *picture, int64_t h, int64_t w, int64_t top, int64_t left,
+                        int size, __m512 *to)
+{
+    const bool whole = top >= 0 && left >= 0 && top + size <= h && left + size <= w;
+    if (whole) {
+        const float *at = picture + (top * w + left) * LANES;
+        for (int i = 0; i < size; i++)
+            UNROLL for (int j = 0; j < size; j++) to[i * size + j] =
+                _mm512_loadu_ps(at + (i * w + j) * LANES);
+        return;
+    }
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++) {
+            const int64_t y = top + i, x = left + j;
+            to[i * size + j] = y >= 0 && x >= 0 && y < h && x < w
+                                   ? _mm512_loadu_ps(picture + (y * w + x) * LANES)
+                                   : _mm512_setzero_ps();
+        }
+}
+
+AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p, int size,
+                         const float *src, int64_t g, int64_t first, int64_t count,
+                         const struct gr_tile_buffer *to)
+{
+    const int64_t area = grid->h * grid->w * LANES;
+    for (int64_t t = 0; t < count; t++) {
+        const struct place at = place_of(grid, first + t);
+        for (int64_t b = 0; b < grid->in; b++) {
+            const float *picture = src + ((at.image * grid->groups + g) * grid->in + b) * area;
+            float *out = to->data + b * to->block + t * LANES;
+            __m512 d[MOST * MOST];
+            load_square(picture, grid->h, grid->w, at.top - grid->pad[0], at.left - grid->pad[1],
+                        size, d);
+            UNROLL for (int j = 0; j < size; j++) source_line(p, d + j, d + j, size);
+            UNROLL for (int i = 0; i < size; i++)
+            {
+                __m512 v[MOST];
+                source_line(p, d + i * size, v, 1);
+                UNROLL for (int j = 0; j < size; j++)
+                    _mm512_storeu_ps(out + (i * size + j) * to->position, v[j]);
+            }
+        }
+    }
+}
+
+AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
+                           const float *dy, int64_t g, int64_t first, int64_t count,
+                           const struct gr_tile_buffer *to)
+{
+    const int64_t area = grid->oh * grid->ow * LANES;
+    for (int64_t t = 0; t < count; t++) {
+        const struct place at = place_of(grid, first + t);
+        for (int64_t b = 0; b < grid->out; b++) {
+            const float *picture = dy + ((at.image * grid->groups + g) * grid->out + b) * area;
+            float *out = to->data + b * to->block + t * LANES;
+            __m512 y[MOST * MOST], e[MOST * MOST];
+            load_square(picture, grid->oh, grid->ow, at.top, at.left, m, y);
+            UNROLL for (int j = 0; j < m; j++) gradient_line(p, m, y + j, e + j, m, m);
+            UNROLL for (int i = 0; i < size; i++)
+            {
+                __m512 v[MOST];
+                gradient_line(p, m, e + i * m, v, 1, 1);
+                UNROLL for (int j = 0; j < size; j++)
+                    _mm512_storeu_ps(out + (i * size + j) * to->position, v[j]);
+            }
+        }
+    }
+}
+
+AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
+                         const struct gr_tile_buffer *from, int64_t g, int64_t block,
+                         int64_t count_blocks, int64_t first, int64_t count, const float *bias,
+                         bool relu, float *dst)
+{
+    const int64_t area = grid->oh * grid->ow * LANES;
+    const __m512 least = _mm512_set1_ps(relu ? 0 : -__builtin_inff());
+    for (int64_t t = 0; t < count; t++) {
+        const struct place at = place_of(grid, first + t);
+        const int64_t high = grid->oh - at.top, wide = grid->ow - at.left;
+        for (int64_t b = 0; b < count_blocks; b++) {
+            const float *in = from->data + b * from->block + t * LANES;
+            float *picture = dst + ((at.image * grid->groups + g) * grid->out + block + b) * area +
+                             (at.top * grid->ow + at.left) * LANES;
+            const __m512 offset = bias ? _mm512_loadu_ps(bias + b * LANES) : _mm512_setzero_ps();
+            __m512 half[MOST * MOST], y[MOST];
+            UNROLL for (int j = 0; j < size; j++)
+            {
+                __m512 x[MOST];
+                UNROLL for (int i = 0; i < size; i++) x[i] =
+                    _mm512_loadu_ps(in + (i * size + j) * from->position);
+                result_line(p, m, x, half + j, 1, size);
+            }
+            UNROLL for (int i = 0; i < m; i++)
+            {
+                result_line(p, m, half + i * size, y, 1, 1);
+                UNROLL for (int j = 0; j < m; j++) if (i < high && j < wide)
+                    _mm512_storeu_ps(picture + (i * grid->ow + j) * LANES,
+                                     _mm512_max_ps(least, _mm512_add_ps(y[j], offset)));
+            }
+        }
+    }
+}
+
+/* The sizes there are, each compiled with its numbers as constants. */
+#define FOR_EACH_SIZE(CALL)                                                                        \
+    if (grid->size == 6 && grid->m == 2)                                                           \
+        CALL(&points_6, 6, 2);                                                                     \
+    else if (grid->size == 6)                                                                      \
+        CALL(&points_6, 6, 4);                                                                     \
+    else if (grid->m == 4)                                                                         \
+        CALL(&points_8, 8, 4);                                                                     \
+    else                                                                                           \
+        CALL(&points_8, 8, 6)
+
+__attribute__((target("avx512f"))) void gr_tiles_avx512_source(const struct gr_tile_grid *grid,
+                                                               const float *src, int64_t g,
+                                                               int64_t first, int64_t count,
+                                                               const struct gr_tile_buffer *to)
+{
+    if (grid->size == 6)
+        source_tiles(grid, &points_6, 6, src, g, first, count, to);
+    else
+        source_tiles(grid, &points_8, 8, src, g, first, count, to);
+}
+
+__attribute__((target("avx512f"))) void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid,
+                                                                 const float *dy, int64_t g,
+                                                                 int64_t first, int64_t count,
+                                                                 const struct gr_tile_buffer *to)
+{
+#define GRADIENT(POINTS, SIZE, M) gradient_tiles(grid, POINTS, SIZE, M, dy, g, first, count, to)
+    FOR_EACH_SIZE(GRADIENT);
+}
+
+__attribute__((target("avx512f"))) void
+gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
+                       int64_t g, int64_t block, int64_t count_blocks, int64_t first, int64_t count,
+                       const float *bias, bool relu, float *dst)
+{
+#define RESULT(POINTS, SIZE, M)                                                                    \
+    result_tiles(grid, POINTS, SIZE, M, from, g, block, count_blocks, first, count, bias, relu, dst)
+    FOR_EACH_SIZE(RESULT);
+}
+
+/* ---- filters ------------------------------------------------------------------------------ */
+
+__attribute__((target("avx512f"))) void gr_tiles_avx512_filter(const struct gr_tile_grid *grid,
+                                                               const float *w, int64_t tap,
+                                                               bool turned, float *u,
+                                                               int64_t position)
+{
+    const int64_t size = grid->size, taps = size + 1 - grid->m;
+    __m512 half[MOST * GR_TILE_TAPS]; /* [size, taps] */
+    for (int64_t i = 0; i < size; i++)
+        for (int64_t j = 0; j < taps; j++) {
+            __m512 sum = _mm512_setzero_ps();
+            for (int64_t k = 0; k < taps; k++) {
+                const int64_t at = k * taps + j, from = turned ? taps * taps - 1 - at : at;
+                sum = _mm512_fmadd_ps(_mm512_loadu_ps(w + from * tap),
+                                      _mm512_set1_ps(grid->filter[i][k]), sum);
+            }
+            half[i * taps + j] = sum;
+        }
+    for (int64_t i = 0; i < size; i++)
+        for (int64_t j = 0; j < size; j++) {
+            __m512 sum = _mm512_setzero_ps();
+            for (int64_t k = 0; k < taps; k++)
+                sum = _mm512_fmadd_ps(half[i * taps + k], _mm512_set1_ps(grid->filter[j][k]), sum);
+            _mm512_storeu_ps(u + (i * size + j) * position, sum);
+        }
+}
+
+__attribute__((target("avx512f"))) void
+gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u, int64_t position,
+                                float *dw, int64_t tap)
+{
+    const int64_t size = grid->size, taps = size + 1 - grid->m;
+    __m512 half[GR_TILE_TAPS * MOST]; /* [taps, size] */
+    for (int64_t i = 0; i < taps; i++)
+        for (int64_t j = 0; j < size; j++) {
+            __m512 sum = _mm512_setzero_ps();
+            for (int64_t k = 0; k < size; k++)
+                sum = _mm512_fmadd_ps(_mm512_loadu_ps(u + (k * size + j) * position),
+                                      _mm512_set1_ps(grid->filter[k][i]), sum);
+            half[i * size + j] = sum;
+        }
+    for (int64_t i = 0; i < taps; i++)
+        for (int64_t j = 0; j < taps; j++) {
+            __m512 sum = _mm512_setzero_ps();
+            for (int64_t k = 0; k < size; k++)
+                sum = _mm512_fmadd_ps(half[i * size + k], _mm512_set1_ps(grid->filter[k][j]), sum);
+            _mm512_storeu_ps(dw + (i * taps + j) * tap, sum);
+        }
+}
+
+/* ---- products ----------------------------------------------------------------------------- */
+
+/*
+ * c [vecs, rows, 16] = Σ over outer and inner steps of a [rows] · b [vecs, 16]: a register for each
+ * of c's vectors. `a` moves on by a_outer and a_inner, b by a vector each step.
+ */
+struct walk {
+    const float *a, *b;
+    float *c;
+    int64_t outer, inner, a_outer, b_vec, c_vec;
+};
+
+AVX512 void product(int rows, int vecs, int a_row, int a_inner, const struct walk *w, bool add)
+{
+    __m512 sum[12][4];
+    UNROLL for (int v = 0; v < vecs; v++) _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
+        sum[r][v] = add ? _mm512_loadu_ps(w->c + v * w->c_vec + r * LANES) : _mm512_setzero_ps();
+    const float *b = w->b;
+    for (int64_t i = 0; i < w->outer; i++) {
+        const float *a = w->a + i * w->a_outer;
+        for (int64_t k = 0; k < w->inner; k++) {
+            __m512 of_b[4];
+            UNROLL for (int v = 0; v < vecs; v++) of_b[v] = _mm512_loadu_ps(b + v * w->b_vec);
+            _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
+            {
+                const __m512 of_a = _mm512_set1_ps(a[r * a_row]);
+                UNROLL for (int v = 0; v < vecs; v++) sum[r][v] =
+                    _mm512_fmadd_ps(of_a, of_b[v], sum[r][v]);
+            }
+            a += a_inner;
+            b += LANES;
+        }
+    }
+    UNROLL for (int v = 0; v < vecs; v++) _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
+        _mm512_storeu_ps(w->c + v * w->c_vec + r * LANES, sum[r][v]);
+}
+
+__attribute__((target("avx512f"))) void gr_tiles_avx512_multiply(const struct gr_tile_product *p)
+{
+    static const int rows_of[] = {0, 12, 12, 8, 6};
+    for (int64_t o = 0; o < p->out;) {
+        const int64_t left = p->out - o, vecs = left == 5 ? 3 : left < 4 ? left : 4;
+        const int rows = rows_of[vecs];
+        for (int64_t t = 0; t < p->tiles; t += rows) {
+            const struct walk w = {.a = p->a + t * LANES,
+                                   .b = p->b + o * p->b_block,
+                                   .c = p->c + o * p->c_block + t * LANES,
+                                   .outer = p->in,
+                                   .inner = LANES,
+                                   .a_outer = p->a_block,
+                                   .b_vec = p->b_block,
+                                   .c_vec = p->c_block};
+            if (vecs == 4)
+                product(6, 4, LANES, 1, &w, false);
+            else if (vecs == 3)
+                product(8, 3, LANES, 1, &w, false);
+            else if (vecs == 2)
+                product(12, 2, LANES, 1, &w, false);
+            else
+                product(12, 1, LANES, 1, &w, false);
+        }
+        o += vecs;
+    }
+}
+
+__attribute__((target("avx512f"))) void gr_tiles_avx512_correlate(const struct gr_tile_product *p,
+                                                                  bool fresh)
+{
+    for (int64_t o = 0; o < p->out;) {
+        const int64_t left = p->out - o, vecs = left == 4 ? 2 : left < 3 ? left : 3;
+        for (int64_t c = 0; c < p->in * LANES; c += 8) {
+            const struct walk w = {.a = p->a + c / LANES * p->a_block + c % LANES,
+                                   .b = p->b + o * p->b_block,
+                                   .c = p->c + o * p->c_block + c * LANES,
+                                   .outer = 1,
+                                   .inner = p->tiles,
+                                   .b_vec = p->b_block,
+                                   .c_vec = p->c_block};
+            if (vecs == 3)
+                product(8, 3, 1, LANES, &w, !fresh);
+            else if (vecs == 2)
+                product(8, 2, 1, LANES, &w, !fresh);
+            else
+                product(8, 1, 1, LANES, &w, !fresh);
+        }
+        o += vecs;
+    }
+}
+
+#else
+
+bool gr_tiles_avx512_supported(void)
+{
+    return false;
+}
+
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const float *src, int64_t g,
+                            int64_t first, int64_t count, const struct gr_tile_buffer *to)
+{
+    (void)grid, (void)src, (void)g, (void)first, (void)count, (void)to;
+}
+
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, int64_t g,
+                              int64_t first, int64_t count, const struct gr_tile_buffer *to)
+{
+    (void)grid, (void)dy, (void)g, (void)first, (void)count, (void)to;
+}
+
+void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
+                            int64_t g, int64_t block, int64_t count_blocks, int64_t first,
+                            int64_t count, const float *bias, bool relu, float *dst)
+{
+    (void)grid, (void)from, (void)g, (void)block, (void)count_blocks, (void)first, (void)count;
+    (void)bias, (void)relu, (void)dst;
+}
+
+void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,
+                            bool turned, float *u, int64_t position)
+{
+    (void)grid, (void)w, (void)tap, (void)turned, (void)u, (void)position;
+}
+
+void gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u,
+                                     int64_t position, float *dw, int64_t tap)
+{
+    (void)grid, (void)u, (void)position, (void)dw, (void)tap;
+}
+
+void gr_tiles_avx512_multiply(const struct gr_tile_product *product)
+{
+    (void)product;
+}
+
+void gr_tiles_avx512_correlate(const struct gr_tile_product *product, bool fresh)
+{
+    (void)product, (void)fresh;
+}
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * The kernels of conv_tiles.c for processors with AVX-512: transforms of tiles and the products of
+ * the transformed, on activations in blocks of 16 channels (nChw16c) in f32.
+ *
+ * A tile of m × m results needs size × size sources, size = m + taps - 1. Transformed, it is size²
+ * numbers, called positions, at each of which tiles and filters are multiplied as matrices over
+ * channels. Elsewhere than on such processors the functions do nothing.
+ */
+#ifndef GR_OPS_CONV_TILES_AVX512_H
+#define GR_OPS_CONV_TILES_AVX512_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GR_TILE_MOST = 8, GR_TILE_TAPS = 5, GR_TILE_LANES = 16, GR_TILE_ROWS = 24 };
+
+/* How a square of an activation is cut into tiles. Channels are counted in blocks of 16. */
+struct gr_tile_grid {
+    int64_t size, m;                          /* 6 or 8; results along a tile's edge */
+    int64_t rows, cols;                       /* tiles of an image */
+    int64_t h, w, oh, ow;                     /* of what is read, of what results */
+    int64_t pad[2];                           /* zeros above and left of what is read */
+    int64_t groups, in, out;                  /* blocks of a group that are read, that result */
+    float filter[GR_TILE_MOST][GR_TILE_TAPS]; /* G: [size, taps] */
+};
+
+/*
+ * Transformed tiles, of one group: [size², blocks, tiles, 16], `position` floats from one position
+ * to the next and `block` from one block to the next.
+ */
+struct gr_tile_buffer {
+    float *data;
+    int64_t position, block;
+};
+
+bool gr_tiles_avx512_supported(void);
+
+/* Sources of tiles first to first + count - 1 (counted over all images) of group g. */
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const float *src, int64_t g,
+                            int64_t first, int64_t count, const struct gr_tile_buffer *to);
+
+/* The same of the gradient dy of the results. At position size + 1 this is each tile's sum. */
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, int64_t g,
+                              int64_t first, int64_t count, const struct gr_tile_buffer *to);
+
+/*
+ * The results, blocks block to block + count_blocks - 1 of group g, with bias (of the first of
+ * these; NULL: none), negative ones zeroed if relu.
+ */
+void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
+                            int64_t g, int64_t block, int64_t count_blocks, int64_t first,
+                            int64_t count, const float *bias, bool relu, float *dst);
+
+/*
+ * Filters w [taps, taps] of 16 lanes, `tap` floats from one tap to the next, into the positions of
+ * u; turned: by half a turn.
+ */
+void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,
+                            bool turned, float *u, int64_t position);
+
+/* The way back of a gradient. */
+void gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u,
+                                     int64_t position, float *dw, int64_t tap);
+
+/*
+ * Sums of products at a position. Forward, c[block][tile] = Σ over channels: a [in, tiles, 16] a
+ * buffer's position, b [blocks, channels, 16], c [blocks, tiles, 16]; tiles rounded up to a
+ * multiple of GR_TILE_ROWS at most are read and written.
+ */
+struct gr_tile_product {
+    const float *a, *b;
+    float *c;
+    int64_t a_block, b_block, c_block; /* floats from a block to the next */
+    int64_t in, out, tiles;
+};
+
+void gr_tiles_avx512_multiply(const struct gr_tile_product *product);
+
+/*
+ * Backward, c[out block][channel] += Σ over tiles of a[channel] · b[out block], c [out, 16 in, 16];
+ * or = if fresh.
+ */
+void gr_tiles_avx512_correlate(const struct gr_tile_product *product, bool fresh);
+
+#endif

@@ -1,0 +1,437 @@
+/*
+ * Layouts, kernels and reorders made of oneDNN primitives; see onednn.h. Nothing here depends on
+ * oneDNN's version.
+ */
+#include "onednn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops.h"
+
+/* ---- layouts ----------------------------------------------------------------------------- */
+
+struct gr_onednn_layout {
+    struct gr_layout base; /* first, so that a pointer to it is a pointer to this */
+    struct gr_desc desc;
+    char name[40];
+};
+
+bool gr_desc_in(struct gr_desc *desc, const struct gr_value *value, const struct gr_layout *layout,
+                struct gr_error *err)
+{
+    if (!layout || layout == &gr_layout_plain)
+        return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
+    if (!gr_desc_copy(desc, gr_desc_get(&((const struct gr_onednn_layout *)layout)->desc)))
+        return gr_fail_memory(err, "a memory descriptor");
+    return true;
+}
+
+/* "nChw16c" in the letters of the tensor's dimensions: outer strides first, then the blocks. */
+static void name_layout(const struct gr_onednn_facts *f, bool weights, char *name, size_t size)
+{
+    static const char *const letters[2][6] = {{"", "x", "nc", "ncw", "nchw", "ncdhw"},
+                                              {"", "o", "oi", "oiw", "oihw", "goihw"}};
+    const char *letter = f->rank < 6 ? letters[weights][f->rank] : "abcdefghijkl";
+    bool used[DNNL_MAX_NDIMS] = {false}, split[DNNL_MAX_NDIMS] = {false};
+    size_t length = 0;
+    if (f->type == dnnl_bf16)
+        length = (size_t)snprintf(name, size, "bf16:");
+    if (!f->blocked) {
+        snprintf(name + length, size - length, "opaque");
+        return;
+    }
+    for (int b = 0; b < f->n_blocks; b++)
+        split[f->indices[b]] = true;
+    for (int k = 0; k < f->rank; k++) {
+        int widest = -1;
+        for (int d = 0; d < f->rank; d++)
+            if (!used[d] && (widest < 0 || f->strides[d] > f->strides[widest]))
+                widest = d;
+        used[widest] = true;
+        const char c = letter[widest];
+        if (length + 1 < size)
+            name[length++] = split[widest] ? (char)(c - 'a' + 'A') : c;
+    }
+    name[length] = '\0';
+    for (int b = 0; b < f->n_blocks; b++) {
+        const int n = snprintf(name + length, size - length, "%d%c", (int)f->blocks[b],
+                               letter[f->indices[b]]);
+        if (n < 0 || (size_t)n >= size - length)
+            return;
+        length += (size_t)n;
+    }
+}
+
+static bool is_plain(const struct gr_onednn_facts *f)
+{
+    int64_t stride = 1;
+    if (!f->blocked || f->n_blocks)
+        return false;
+    for (int d = f->rank; d-- > 0; stride *= f->dims[d])
+        if (f->dims[d] > 1 && f->strides[d] != stride)
+            return false;
+    return true;
+}
+
+/* The interned layout of md, plain or not; the first to ask says whose letters its name has. */
+static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool weights,
+                                      struct gr_error *err)
+{
+    struct gr_onednn_facts facts;
+    gr_onednn_facts(md, &facts);
+    for (size_t i = 0; i < backend->n_layouts; i++)
+        if (dnnl_memory_desc_equal(gr_desc_get(&backend->layouts[i]->desc), md))
+            return &backend->layouts[i]->base;
+    struct gr_onednn_layout *layout = calloc(1, sizeof *layout);
+    if (!layout ||
+        !gr_grow((void **)&backend->layouts, &backend->layouts_capacity, backend->n_layouts,
+                 sizeof(struct gr_onednn_layout *)) ||
+        !gr_desc_copy(&layout->desc, md)) {
+        free(layout);
+        gr_fail_memory(err, "a layout");
+        return NULL;
+    }
+    name_layout(&facts, weights, layout->name, sizeof layout->name);
+    layout->base = (struct gr_layout){dnnl_memory_desc_get_size(md), layout->name,
+                                      gr_onednn_dtype(facts.type)};
+    backend->layouts[backend->n_layouts++] = layout;
+    return &layout->base;
+}
+
+const struct gr_layout *gr_onednn_layout(struct gr_backend *backend, const struct gr_value *value,
+                                         gr_md md, bool weights, struct gr_error *err)
+{
+    struct gr_onednn_facts facts;
+    gr_onednn_facts(md, &facts);
+    const bool plain = is_plain(&facts) && gr_onednn_dtype(facts.type) == value->dtype;
+    return plain ? &gr_layout_plain : intern(backend, md, weights, err);
+}
+
+const struct gr_layout *gr_onednn_blocked(struct gr_backend *backend, const struct gr_value *value,
+                                          enum gr_dtype dtype, struct gr_error *err)
+{
+    struct gr_desc desc = {0};
+    if (!gr_desc_blocked(&desc, value, dtype, err))
+        return NULL;
+    const struct gr_layout *layout =
+        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
+const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct gr_value *value,
+                                        enum gr_dtype dtype, struct gr_error *err)
+{
+    struct gr_desc desc = {0};
+    if (dtype == value->dtype)
+        return &gr_layout_plain;
+    if (!gr_desc_init(&desc, value->shape.rank, value->shape.dim, dtype, GR_FORMAT_PLAIN, err))
+        return NULL;
+    const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
+int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
+{
+    if (backend->kernels == GR_KERNELS_OPENBLAS)
+        return 1;
+    return gr_onednn_has_isa(dnnl_cpu_isa_avx512_core) ? 16 : 8;
+}
+
+const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_shape *shape, enum gr_dtype dtype,
+                                        int64_t lanes, struct gr_error *err)
+{
+    const dnnl_format_tag_t tag = lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
+    struct gr_desc desc = {0};
+    if (!gr_desc_tagged(&desc, 4, shape->dim, dtype, tag, err))
+        return NULL;
+    const struct gr_layout *layout =
+        value->kind == GR_VALUE_WORKSPACE
+            ? intern(backend, gr_desc_get(&desc), false, err)
+            : gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
+const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
+                                            struct gr_error *err)
+{
+    const int64_t count = (int64_t)bytes;
+    struct gr_desc desc = {0};
+    if (!gr_desc_init(&desc, 1, &count, GR_U8, GR_FORMAT_PLAIN, err))
+        return NULL;
+    const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
+void gr_onednn_layouts_release(struct gr_backend *backend)
+{
+    for (size_t i = 0; i < backend->n_layouts; i++) {
+        gr_desc_release(&backend->layouts[i]->desc);
+        free(backend->layouts[i]);
+    }
+    free(backend->layouts);
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+enum { MAX_ARGS = 10 };
+
+struct gr_onednn_call {
+    dnnl_primitive_t primitive;
+    dnnl_stream_t stream;
+    int n_args; /* the scratchpad included, last */
+    dnnl_exec_arg_t args[MAX_ARGS];
+    int places[MAX_ARGS];
+    size_t scratch_bytes;
+    char impl[64];
+};
+
+static const char *impl_of(const_dnnl_primitive_desc_t pd)
+{
+    const char *impl = NULL;
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&impl);
+    return impl ? impl : "";
+}
+
+bool gr_onednn_is_ref(const_dnnl_primitive_desc_t pd)
+{
+    return strstr(impl_of(pd), "ref") != NULL;
+}
+
+static bool add_arg(struct gr_onednn_call *call, dnnl_engine_t engine, gr_md md, int arg, int place)
+{
+    dnnl_memory_t memory;
+    if (dnnl_memory_create(&memory, md, engine, DNNL_MEMORY_NONE) != dnnl_success)
+        return false;
+    call->args[call->n_args] = (dnnl_exec_arg_t){arg, memory};
+    call->places[call->n_args++] = place;
+    return true;
+}
+
+void gr_onednn_call_free(struct gr_onednn_call *call)
+{
+    for (int i = 0; call && i < call->n_args; i++)
+        dnnl_memory_destroy(call->args[i].memory);
+    if (call && call->primitive)
+        dnnl_primitive_destroy(call->primitive);
+    free(call);
+}
+
+struct gr_onednn_call *gr_onednn_call_new(struct gr_backend *backend,
+                                          const_dnnl_primitive_desc_t pd,
+                                          const struct gr_onednn_arg *args, int n_args,
+                                          struct gr_error *err)
+{
+    struct gr_onednn_call *call = calloc(1, sizeof *call);
+    bool ok = call != NULL;
+    for (int i = 0; ok && i < n_args; i++)
+        ok = add_arg(call, backend->engine,
+                     dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].arg),
+                     args[i].arg, args[i].place);
+    gr_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
+    const size_t bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
+    if (ok && bytes)
+        ok = add_arg(call, backend->engine, scratch, DNNL_ARG_SCRATCHPAD, 0);
+    if (!ok) {
+        gr_onednn_call_free(call);
+        gr_fail_memory(err, "a kernel");
+        return NULL;
+    }
+    call->stream = backend->stream;
+    call->scratch_bytes = bytes;
+    snprintf(call->impl, sizeof call->impl, "%s", impl_of(pd));
+    if (gr_onednn_ok(dnnl_primitive_create(&call->primitive, pd), NULL, err))
+        return call;
+    gr_onednn_call_free(call);
+    return NULL;
+}
+
+size_t gr_onednn_call_scratch(const struct gr_onednn_call *call)
+{
+    return call->scratch_bytes;
+}
+
+const char *gr_onednn_call_impl(const struct gr_onednn_call *call)
+{
+    return call->impl;
+}
+
+bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *buffers,
+                         struct gr_error *err)
+{
+    for (int i = 0; i < call->n_args; i++) {
+        const int place = call->places[i];
+        void *data = call->scratch_bytes && i == call->n_args - 1 ? buffers->scratch
+                     : place >= 0                                 ? buffers->src[place]
+                                                                  : buffers->dst[-1 - place];
+        if (!gr_onednn_ok(dnnl_memory_set_data_handle(call->args[i].memory, data), NULL, err))
+            return false;
+    }
+    return true;
+}
+
+bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node *node,
+                        struct gr_error *err)
+{
+    dnnl_status_t status =
+        dnnl_primitive_execute(call->primitive, call->stream, call->n_args, call->args);
+    if (status == dnnl_success)
+        status = dnnl_stream_wait(call->stream);
+    if (status == dnnl_success)
+        return true;
+    return gr_fail(err, GR_ERR_RUNTIME, "%s (%s): oneDNN failed with status %d", node->name,
+                   node->op->kind.name, (int)status);
+}
+
+/* ---- kernels of one call ----------------------------------------------------------------- */
+
+static bool bind_kernel(struct gr_kernel *kernel, const struct gr_buffers *buffers,
+                        struct gr_error *err)
+{
+    return gr_onednn_call_bind(kernel->state, buffers, err);
+}
+
+static bool run_kernel(const struct gr_kernel *kernel, const struct gr_node *node,
+                       const struct gr_buffers *buffers, const struct gr_run *run,
+                       struct gr_error *err)
+{
+    (void)buffers, (void)run;
+    return gr_onednn_call_run(kernel->state, node, err);
+}
+
+static void free_kernel_state(void *state)
+{
+    gr_onednn_call_free(state);
+}
+
+bool gr_onednn_settle(struct gr_planning *planning, const_dnnl_primitive_desc_t pd,
+                      const struct gr_onednn_arg *args, int n_args, struct gr_error *err)
+{
+    for (int i = 0; i < n_args; i++) {
+        gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].arg);
+        const int place = args[i].place;
+        const struct gr_value *value =
+            place >= 0 ? planning->node->inputs[place] : planning->node->outputs[-1 - place];
+        const bool weights =
+            args[i].arg == DNNL_ARG_WEIGHTS || args[i].arg == DNNL_ARG_DIFF_WEIGHTS;
+        const struct gr_layout *layout =
+            value->kind == GR_VALUE_WORKSPACE
+                ? intern(planning->backend, md, false, err)
+                : gr_onednn_layout(planning->backend, value, md, weights, err);
+        if (!layout)
+            return false;
+        *(place >= 0 ? &planning->src[place] : &planning->dst[-1 - place]) = layout;
+    }
+    return true;
+}
+
+bool gr_onednn_kernel(struct gr_planning *planning, dnnl_primitive_desc_t pd,
+                      const struct gr_onednn_arg *args, int n_args, struct gr_error *err)
+{
+    struct gr_onednn_call *call = gr_onednn_settle(planning, pd, args, n_args, err)
+                                      ? gr_onednn_call_new(planning->backend, pd, args, n_args, err)
+                                      : NULL;
+    dnnl_primitive_desc_destroy(pd);
+    if (!call)
+        return false;
+    planning->kernel->state = call;
+    planning->kernel->free_state = free_kernel_state;
+    planning->kernel->bind = bind_kernel;
+    planning->kernel->run = run_kernel;
+    planning->kernel->impl = call->impl;
+    planning->kernel->scratch_bytes = call->scratch_bytes;
+    return true;
+}
+
+/* ---- reorders ---------------------------------------------------------------------------- */
+
+/*
+ * The descriptors of both sides of a reorder. Logical dims may differ from the value's (a grouped
+ * convolution sees its weights as five-dimensional); the plain side follows the other.
+ */
+static bool reorder_descs(const struct gr_value *value, const struct gr_layout *from,
+                          const struct gr_layout *to, struct gr_desc *src, struct gr_desc *dst,
+                          struct gr_error *err)
+{
+    const struct gr_layout *laid = to != &gr_layout_plain ? to : from;
+    if (laid == &gr_layout_plain)
+        return gr_desc_of(src, value, GR_FORMAT_PLAIN, err) &&
+               gr_desc_of(dst, value, GR_FORMAT_PLAIN, err);
+    struct gr_onednn_facts f;
+    gr_onednn_facts(gr_desc_get(&((const struct gr_onednn_layout *)laid)->desc), &f);
+    return (from == &gr_layout_plain
+                ? gr_desc_init(src, f.rank, f.dims, value->dtype, GR_FORMAT_PLAIN, err)
+                : gr_desc_in(src, value, from, err)) &&
+           (to == &gr_layout_plain
+                ? gr_desc_init(dst, f.rank, f.dims, value->dtype, GR_FORMAT_PLAIN, err)
+                : gr_desc_in(dst, value, to, err));
+}
+
+dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                                const struct gr_value *value, const struct gr_layout *from,
+                                const struct gr_layout *to)
+{
+    struct gr_desc src = {0}, dst = {0};
+    dnnl_status_t status = dnnl_out_of_memory;
+    if (reorder_descs(value, from, to, &src, &dst, NULL))
+        status =
+            dnnl_reorder_primitive_desc_create(pd, gr_desc_get(&src), backend->engine,
+                                               gr_desc_get(&dst), backend->engine, backend->attr);
+    gr_desc_release(&src);
+    gr_desc_release(&dst);
+    return status;
+}
+
+bool gr_onednn_convert(struct gr_backend *backend, const struct gr_value *value,
+                       const struct gr_layout *from, const void *src, const struct gr_layout *to,
+                       void *dst, struct gr_error *err)
+{
+    if (from == to) {
+        memcpy(dst, src, gr_layout_bytes(from, value));
+        return true;
+    }
+    bool ok = false;
+    void *scratch = NULL;
+    const struct gr_layout *wants = from, *gives = to;
+    struct gr_kernel kernel = {0};
+    struct gr_value *ends[] = {(struct gr_value *)(uintptr_t)value,
+                               (struct gr_value *)(uintptr_t)value}; /* only read */
+    struct gr_node node = {.name = value->name,
+                           .op = &gr_op_reorder,
+                           .n_inputs = 1,
+                           .n_outputs = 1,
+                           .inputs = ends,
+                           .outputs = ends + 1};
+    struct gr_planning planning = {
+        .node = &node, .backend = backend, .src = &wants, .dst = &gives, .kernel = &kernel};
+    static const struct gr_onednn_arg args[] = {{DNNL_ARG_FROM, 0}, {DNNL_ARG_TO, GR_DST(0)}};
+    dnnl_primitive_desc_t pd;
+    if (gr_onednn_reorder(&pd, backend, value, from, to) != dnnl_success) {
+        gr_fail(err, GR_ERR_RUNTIME, "'%s' cannot be reordered from %s to %s", value->name,
+                from->name, to->name);
+        goto out;
+    }
+    if (!gr_onednn_kernel(&planning, pd, args, 2, err))
+        goto out;
+    scratch =
+        kernel.scratch_bytes ? aligned_alloc(64, (kernel.scratch_bytes + 63) / 64 * 64) : NULL;
+    void *in[] = {(void *)(uintptr_t)src}, *out[] = {dst};
+    const struct gr_buffers buffers = {in, out, scratch};
+    const struct gr_run run = {0};
+    if (kernel.scratch_bytes && !scratch) {
+        gr_fail_memory(err, "reordering");
+        goto out;
+    }
+    ok = kernel.bind(&kernel, &buffers, err) && kernel.run(&kernel, &node, &buffers, &run, err);
+out:
+    free(scratch);
+    if (kernel.free_state)
+        kernel.free_state(kernel.state);
+    return ok;
+}

@@ -1,0 +1,202 @@
+/*
+ * The inner loops of resizing and writing pixels in AVX2; see pixels_avx2.h.
+ *
+ * Weights have 15 bits and pixels 8, so that vpmaddwd multiplies two of each and adds the products
+ * without loss.
+ */
+#include "data/pixels_avx2.h"
+
+#ifdef __x86_64__
+
+#include <immintrin.h>
+#include <string.h>
+
+#define AVX2 __attribute__((target("avx2"))) static
+
+enum { RGB = 3, HALF = 16, VECTOR = 32, FLOATS = 8 };
+
+/* The same order of bytes in both halves. */
+AVX2 inline __m256i in_both(__m128i order)
+{
+    return _mm256_broadcastsi128_si256(order);
+}
+
+/* The rounded sums of each half: one pixel, in its bytes 0 to 2. */
+AVX2 inline __m256i rounded_pixels(__m256i sum)
+{
+    const __m256i bytes =
+        in_both(_mm_setr_epi8(0, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+    sum = _mm256_add_epi32(sum, _mm256_set1_epi32(1 << (GR_WEIGHT_BITS - 1)));
+    return _mm256_shuffle_epi8(_mm256_srli_epi32(sum, GR_WEIGHT_BITS), bytes);
+}
+
+/* The weights of two taps, in every pair of 16-bit numbers. */
+AVX2 inline __m256i two_weights(const int16_t *weight)
+{
+    int32_t both;
+    memcpy(&both, weight, sizeof both);
+    return _mm256_set1_epi32(both);
+}
+
+/* One pixel of two rows: sums of red, green, blue and nothing, each row in its half. */
+AVX2 inline __m256i two_pixels(const uint8_t *above, const uint8_t *below,
+                               const struct gr_taps *taps)
+{
+    /* Of the four pixels in a half, the first two side by side in 16 bits, red, green, blue; and
+     * the last two. */
+    const __m256i first =
+        in_both(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
+    const __m256i second =
+        in_both(_mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
+    __m256i sum = _mm256_setzero_si256();
+    for (int32_t k = 0; k < taps->count; k += GR_TAPS_GROUP) {
+        const ptrdiff_t at = RGB * ((ptrdiff_t)taps->first + k);
+        const __m256i four = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const void *)(above + at))),
+            _mm_loadu_si128((const void *)(below + at)), 1);
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_shuffle_epi8(four, first),
+                                                      two_weights(taps->weight + k)));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_shuffle_epi8(four, second),
+                                                      two_weights(taps->weight + k + 2)));
+    }
+    return rounded_pixels(sum);
+}
+
+AVX2 void two_rows(const uint8_t *above, const uint8_t *below, const struct gr_taps *taps,
+                   int64_t width, uint8_t *out)
+{
+    uint8_t *next = out + RGB * width;
+    for (int64_t w = 0; w < width; w++) {
+        const __m256i pixels = two_pixels(above, below, &taps[w]);
+        const int32_t a = _mm256_extract_epi32(pixels, 0), b = _mm256_extract_epi32(pixels, 4);
+        memcpy(out + RGB * w, &a, RGB);
+        memcpy(next + RGB * w, &b, RGB);
+    }
+}
+
+int64_t gr_pixels_avx2_columns(const struct gr_view *view, const struct gr_taps *taps,
+                               int64_t width, uint8_t *out)
+{
+    const bool rgb =
+        view->channels == RGB && view->channel_stride == 1 && view->column_stride == RGB;
+    /* A load reaches up to 16 pixels beyond its taps: into the row below. */
+    if (!rgb || view->row_stride < RGB * HALF || !__builtin_cpu_supports("avx2"))
+        return 0;
+    int64_t h = 0;
+    for (; h + 3 <= view->height; h += 2) {
+        const uint8_t *row = view->pixels + (ptrdiff_t)h * view->row_stride;
+        two_rows(row, row + view->row_stride, taps, width, out + h * RGB * width);
+    }
+    return h;
+}
+
+/* Weighted sums of 16 neighbouring bytes in 16 times 32 bits, rounded to bytes again. */
+AVX2 inline __m128i sixteen_bytes(const uint8_t *src, size_t bytes, const struct gr_taps *taps)
+{
+    __m256i low = _mm256_set1_epi32(1 << (GR_WEIGHT_BITS - 1)), high = low;
+    for (int32_t k = 0; k < taps->count; k += 2, src += 2 * bytes) {
+        const __m256i weights = two_weights(taps->weight + k);
+        const __m128i a = _mm_loadu_si128((const void *)src);
+        /* An odd last tap: the weight beside it is zero, but what it would read may not exist. */
+        const __m128i b = k + 1 < taps->count ? _mm_loadu_si128((const void *)(src + bytes)) : a;
+        low = _mm256_add_epi32(
+            low, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b)), weights));
+        high = _mm256_add_epi32(
+            high, _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm_unpackhi_epi8(a, b)), weights));
+    }
+    /* Packing works within halves: put them in order. */
+    __m256i words = _mm256_packus_epi32(_mm256_srli_epi32(low, GR_WEIGHT_BITS),
+                                        _mm256_srli_epi32(high, GR_WEIGHT_BITS));
+    words = _mm256_permute4x64_epi64(words, 0xd8);
+    return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
+AVX2 void sum_rows(const uint8_t *src, size_t bytes, const struct gr_taps *taps, uint8_t *out,
+                   size_t end)
+{
+    for (size_t i = 0; i < end; i += HALF)
+        _mm_storeu_si128((void *)(out + i), sixteen_bytes(src + i, bytes, taps));
+}
+
+size_t gr_pixels_avx2_row(const uint8_t *src, size_t bytes, const struct gr_taps *taps,
+                          uint8_t *out)
+{
+    if (!__builtin_cpu_supports("avx2"))
+        return 0;
+    const size_t end = bytes / HALF * HALF;
+    sum_rows(src, bytes, taps, out, end);
+    return end;
+}
+
+/* The orders that take every third of 24 bytes from c on, or back to c, out of the first 16 of them
+ * and out of the last 16. */
+AVX2 inline void set_order(int c, bool mirrored, __m128i order[2])
+{
+    uint8_t low[HALF], high[HALF];
+    memset(low, 0x80, sizeof low); /* a zero */
+    memset(high, 0x80, sizeof high);
+    for (int i = 0; i < FLOATS; i++) {
+        const int at = RGB * (mirrored ? FLOATS - 1 - i : i) + c;
+        if (at < HALF)
+            low[i] = (uint8_t)at;
+        else
+            high[i] = (uint8_t)(at - FLOATS);
+    }
+    order[0] = _mm_loadu_si128((const void *)low);
+    order[1] = _mm_loadu_si128((const void *)high);
+}
+
+AVX2 void write_row(const uint8_t *row, bool mirrored, int64_t end, const float *scale,
+                    const float *offset, float *out, int64_t plane)
+{
+    __m128i order[RGB][2];
+    for (int c = 0; c < RGB; c++)
+        set_order(c, mirrored, order[c]);
+    for (int64_t w = 0; w < end; w += FLOATS) {
+        const uint8_t *src = row + RGB * (mirrored ? 1 - FLOATS - w : w);
+        const __m128i low = _mm_loadu_si128((const void *)src);
+        const __m128i high = _mm_loadu_si128((const void *)(src + FLOATS));
+        for (int c = 0; c < RGB; c++) {
+            const __m128i bytes = _mm_or_si128(_mm_shuffle_epi8(low, order[c][0]),
+                                               _mm_shuffle_epi8(high, order[c][1]));
+            const __m256 pixels = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+            const __m256 scaled = _mm256_mul_ps(_mm256_set1_ps(scale[c]), pixels);
+            _mm256_storeu_ps(out + c * plane + w, _mm256_add_ps(scaled, _mm256_set1_ps(offset[c])));
+        }
+    }
+}
+
+int64_t gr_pixels_avx2_write(const uint8_t *row, ptrdiff_t column_stride, int64_t width,
+                             const float *scale, const float *offset, float *out, int64_t plane)
+{
+    const int64_t end = width / FLOATS * FLOATS;
+    if (!__builtin_cpu_supports("avx2") || (column_stride != RGB && column_stride != -RGB))
+        return 0;
+    write_row(row, column_stride < 0, end, scale, offset, out, plane);
+    return end;
+}
+
+#else
+
+int64_t gr_pixels_avx2_columns(const struct gr_view *view, const struct gr_taps *taps,
+                               int64_t width, uint8_t *out)
+{
+    (void)view, (void)taps, (void)width, (void)out;
+    return 0;
+}
+
+size_t gr_pixels_avx2_row(const uint8_t *src, size_t bytes, const struct gr_taps *taps,
+                          uint8_t *out)
+{
+    (void)src, (void)bytes, (void)taps, (void)out;
+    return 0;
+}
+
+int64_t gr_pixels_avx2_write(const uint8_t *row, ptrdiff_t column_stride, int64_t width,
+                             const float *scale, const float *offset, float *out, int64_t plane)
+{
+    (void)row, (void)column_stride, (void)width, (void)scale, (void)offset, (void)out, (void)plane;
+    return 0;
+}
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * Choices of kernels in files: JSON, with the machine that they were made on. A cache in a folder
+ * has a file for each machine; a run folder has the choices of its run, so that a resumed run
+ * computes with the same kernels and gives the same bits.
+ */
+#ifndef GR_MODEL_TUNING_FILE_H
+#define GR_MODEL_TUNING_FILE_H
+
+#include "graph/tuning.h"
+
+/* FOLDER/kernels-HASH.json for the machine; on the heap. NULL: out of memory. */
+char *gr_tuning_file_name(const char *folder, const char *machine);
+
+/*
+ * Records what the file holds. A file that is not there is no choices. False and *err (GR_ERR_DATA)
+ * when it cannot be read, is damaged, or was made on another machine; choices stay as they were.
+ */
+bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char *machine,
+                         struct gr_error *err);
+
+/* Writes the choices, or only those that were used, atomically. */
+bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const char *machine,
+                         bool used, struct gr_error *err);
+
+/* Saves to the context's cache if anything was measured since; a failure is a warning in its log.
+ */
+struct gr_context;
+void gr_tuning_keep(struct gr_context *context);
+
+#endif
