@@ -14,7 +14,6 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "conv.h"
 #include "conv_tiles_avx512.h"
@@ -22,14 +21,19 @@
 
 enum { LANES = GR_TILE_LANES };
 
-/* Tiles a thread works on at a time; blocks of results at a time; floats of a part of a batch. */
-enum { BLOCK = 48, RESULTS = 4, PART = 3 << 20 };
+/*
+ * Tiles that a thread takes at a time, a multiple of GR_TILE_ROWS; blocks of results at a time;
+ * floats, and at least so many tiles, of a part of the batch.
+ */
+enum { BLOCK = 48, RESULTS = 4, PART = 3 << 20, LEAST_PART = 128 };
+
+_Static_assert(BLOCK % GR_TILE_ROWS == 0, "products read whole rows of tiles");
 
 struct tiles_state {
     struct gr_tile_grid grid;
     int64_t images, taps, positions;
     int64_t source, result, filter; /* floats from a position to the next of each buffer */
-    int64_t block, part;            /* tiles of a block; images of a part */
+    int64_t block, part;            /* tiles of a block, of a part */
     int64_t blocks;                 /* of tiles */
     bool turned, relu;
     int threads;
@@ -120,8 +124,8 @@ static bool convolve_run(const struct gr_kernel *kernel, const struct gr_node *n
 
 /* The parts of the scratch: transformed sources and gradients of a part of the batch, and sums. */
 struct sums {
-    float *source, *gradient, *sum; /* each [G, positions, blocks, ...] */
-    float *bias;                    /* [G, out, 16] */
+    float *source, *sum; /* [G, positions, blocks, ...] */
+    float *gradient;     /* [G, positions + 1, ...] */
 };
 
 static struct sums sums_of(const struct tiles_state *s, float *scratch)
@@ -129,7 +133,7 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
     const int64_t each = s->grid.groups * s->positions;
     struct sums sums = {.source = scratch};
     sums.gradient = sums.source + each * s->source;
-    sums.sum = sums.gradient + each * s->result;
+    sums.sum = sums.gradient + (each + s->grid.groups) * s->result;
     return sums;
 }
 
@@ -137,7 +141,7 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
 static void transform_part(const struct tiles_state *s, const struct sums *to, const float *dy,
                            const float *src, int64_t first, int64_t count)
 {
-    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    const int64_t stride = s->part * LANES;
     enum { FEW = 16 };
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < s->grid.groups; g++)
@@ -145,18 +149,18 @@ static void transform_part(const struct tiles_state *s, const struct sums *to, c
             const int64_t few = count - t < FEW ? count - t : FEW, at = g * s->positions;
             const struct gr_tile_buffer source = {to->source + at * s->source + t * LANES,
                                                   s->source, stride};
-            const struct gr_tile_buffer gradient = {to->gradient + at * s->result + t * LANES,
+            const struct gr_tile_buffer gradient = {to->gradient + (at + g) * s->result + t * LANES,
                                                     s->result, stride};
             gr_tiles_avx512_source(&s->grid, src, g, first + t, few, &source);
             gr_tiles_avx512_gradient(&s->grid, dy, g, first + t, few, &gradient);
         }
 }
 
-/* db += the tiles' sums, which are what is at position size + 1. */
+/* db += the tiles' sums, which lie behind the last position. */
 static void add_bias(const struct tiles_state *s, const float *gradient, int64_t count, bool fresh,
                      float *db)
 {
-    const int64_t stride = s->part * s->grid.rows * s->grid.cols * LANES;
+    const int64_t stride = s->part * LANES;
     for (int64_t o = 0; o < s->grid.out; o++)
         for (int64_t c = 0; c < LANES; c++) {
             double sum = fresh ? 0 : (double)db[o * LANES + c];
@@ -170,12 +174,12 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
                           bool fresh, float *db)
 {
     const struct gr_tile_grid *grid = &s->grid;
-    const int64_t stride = s->part * grid->rows * grid->cols * LANES;
+    const int64_t stride = s->part * LANES;
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < grid->groups; g++)
         for (int64_t p = 0; p < s->positions; p++) {
             const int64_t at = g * s->positions + p;
-            const float *gradient = of->gradient + at * s->result;
+            const float *gradient = of->gradient + (at + g) * s->result;
             const struct gr_tile_product product = {.a = of->source + at * s->source,
                                                     .b = gradient,
                                                     .c = of->sum + at * s->filter,
@@ -186,8 +190,9 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
                                                     .out = grid->out,
                                                     .tiles = count};
             gr_tiles_avx512_correlate(&product, fresh);
-            if (db && p == grid->size + 1)
-                add_bias(s, gradient, count, fresh, db + g * grid->out * LANES);
+            if (db && p == 0)
+                add_bias(s, gradient + s->positions * s->result, count, fresh,
+                         db + g * grid->out * LANES);
         }
 }
 
@@ -216,15 +221,14 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
     (void)run, (void)err;
     const struct tiles_state *s = kernel->state;
     const struct sums sums = sums_of(s, buffers->scratch);
-    const int64_t of_image = s->grid.rows * s->grid.cols;
+    const int64_t tiles = s->images * s->grid.rows * s->grid.cols;
     float *db = node->n_outputs > 1 ? buffers->dst[1] : NULL;
 #pragma omp parallel
     {
-        for (int64_t n = 0; n < s->images; n += s->part) {
-            const int64_t images = s->images - n < s->part ? s->images - n : s->part;
-            transform_part(s, &sums, buffers->src[0], buffers->src[1], n * of_image,
-                           images * of_image);
-            multiply_part(s, &sums, images * of_image, n == 0, db);
+        for (int64_t first = 0; first < tiles; first += s->part) {
+            const int64_t count = tiles - first < s->part ? tiles - first : s->part;
+            transform_part(s, &sums, buffers->src[0], buffers->src[1], first, count);
+            multiply_part(s, &sums, count, first == 0, db);
         }
         transform_sums(s, sums.sum, buffers->dst[0]);
     }
@@ -235,12 +239,14 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
 
 enum pass { FORWARD, DATA, WEIGHTS };
 
-/* The points of a tile's size, infinity aside. */
-static const double points[] = {0, 1, -1, 2, -2, 0.5, -0.5};
+/* The points of conv_tiles_avx512.c, infinity aside. */
+static const double points_6[] = {0, 0.75, -0.75, 1.5, -1.5},
+                    points_8[] = {0, 1, -1, 2, -2, 0.5, -0.5};
 
 /* G: powers of each point over the product of its distances to the others. */
 static void set_filter(struct gr_tile_grid *grid, int64_t taps)
 {
+    const double *points = grid->size == 6 ? points_6 : points_8;
     for (int64_t i = 0; i < grid->size - 1; i++) {
         double value = 1;
         for (int64_t j = 0; j < grid->size - 1; j++)
@@ -315,15 +321,16 @@ static bool settle(struct gr_planning *planning, enum pass pass, struct gr_error
 static size_t divide(struct tiles_state *s, enum pass pass)
 {
     const struct gr_tile_grid *grid = &s->grid;
-    const int64_t of_image = grid->rows * grid->cols, tiles = s->images * of_image;
+    const int64_t tiles = s->images * grid->rows * grid->cols;
     s->filter = spread(grid->in * LANES * grid->out * LANES);
     if (pass == WEIGHTS) {
-        const int64_t floats = of_image * grid->groups * (grid->in + grid->out) * LANES;
-        s->part = PART / (floats * s->positions);
-        s->part = s->part < 1 ? 1 : s->part > s->images ? s->images : s->part;
-        s->source = spread(s->part * of_image * grid->in * LANES);
-        s->result = spread(s->part * of_image * grid->out * LANES);
-        return (size_t)(grid->groups * s->positions * (s->source + s->result + s->filter)) *
+        const int64_t floats = grid->groups * (grid->in + grid->out) * LANES * s->positions;
+        s->part = PART / floats > LEAST_PART ? PART / floats : LEAST_PART;
+        s->part = s->part < tiles ? s->part : tiles;
+        s->source = spread(s->part * grid->in * LANES);
+        s->result = spread(s->part * grid->out * LANES);
+        return (size_t)(grid->groups *
+                        (s->positions * (s->source + s->result + s->filter) + s->result)) *
                sizeof(float);
     }
     s->block = BLOCK;
@@ -368,9 +375,10 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
     const bool relu = a->activation.algorithm == dnnl_eltwise_relu && a->activation.alpha == 0;
-    return planning->precision == GR_PRECISION_F32 && gr_conv_flips(planning) && s.kh == s.kw &&
-           (s.kh == 3 || s.kh == 5) && s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 &&
-           !a->add && (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
+    /* In f32 also where others compute in bf16, if that is faster with the reorders it takes. */
+    return gr_conv_flips(planning) && s.kh == s.kw && (s.kh == 3 || s.kh == 5) &&
+           s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 && !a->add &&
+           (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
            gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
 }
 

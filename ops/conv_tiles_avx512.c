@@ -25,9 +25,11 @@ struct points {
     float all[4];       /* of Π(x² - p²) */
 };
 
-/* 1, 2 */
-static const struct points points_6 = {
-    2, {{1, 1, 1, 1, 1, 1}, {1, 2, 4, 8, 16, 32}}, {{-4, 1}, {-1, 1}}, {4, -5, 1}};
+/* 3/4, 3/2: as cheap as 1, 2, and rounding a quarter as much */
+static const struct points points_6 = {2,
+                                       {{1, 0.75f, 0.5625f, 0.421875f}, {1, 1.5f, 2.25f, 3.375f}},
+                                       {{-2.25f, 1}, {-0.5625f, 1}},
+                                       {1.265625f, -2.8125f, 1}};
 
 /* 1, 2, 1/2 */
 static const struct points points_8 = {
@@ -84,7 +86,9 @@ AVX512 void result_line(const struct points *p, int m, const __m512 *x, __m512 *
     }
     UNROLL for (int j = 0; j < m; j++)
     {
-        __m512 of = j % 2 ? difference[0] : sum[0]; /* the first point is 1 */
+        __m512 of = j % 2 ? difference[0] : sum[0];
+        if (j > 0)
+            of = _mm512_mul_ps(of, _mm512_set1_ps(p->power[0][j]));
         UNROLL for (int k = 1; k < p->pairs; k++) of =
             _mm512_fmadd_ps(j % 2 ? difference[k] : sum[k], _mm512_set1_ps(p->power[k][j]), of);
         if (j == 0)
@@ -160,14 +164,14 @@ AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p
         for (int64_t b = 0; b < grid->in; b++) {
             const float *picture = src + ((at.image * grid->groups + g) * grid->in + b) * area;
             float *out = to->data + b * to->block + t * LANES;
-            __m512 d[MOST * MOST];
+            __m512 d[MOST * MOST], e[MOST * MOST];
             load_square(picture, grid->h, grid->w, at.top - grid->pad[0], at.left - grid->pad[1],
                         size, d);
-            UNROLL for (int j = 0; j < size; j++) source_line(p, d + j, d + j, size);
+            UNROLL for (int j = 0; j < size; j++) source_line(p, d + j, e + j, size);
             UNROLL for (int i = 0; i < size; i++)
             {
                 __m512 v[MOST];
-                source_line(p, d + i * size, v, 1);
+                source_line(p, e + i * size, v, 1);
                 UNROLL for (int j = 0; j < size; j++)
                     _mm512_storeu_ps(out + (i * size + j) * to->position, v[j]);
             }
@@ -187,6 +191,9 @@ AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points 
             float *out = to->data + b * to->block + t * LANES;
             __m512 y[MOST * MOST], e[MOST * MOST];
             load_square(picture, grid->oh, grid->ow, at.top, at.left, m, y);
+            __m512 sum = y[0];
+            UNROLL for (int i = 1; i < m * m; i++) sum = _mm512_add_ps(sum, y[i]);
+            _mm512_storeu_ps(out + size * size * to->position, sum);
             UNROLL for (int j = 0; j < m; j++) gradient_line(p, m, y + j, e + j, m, m);
             UNROLL for (int i = 0; i < size; i++)
             {

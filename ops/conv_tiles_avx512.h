@@ -39,7 +39,7 @@ bool gr_tiles_avx512_supported(void);
 void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const float *src, int64_t g,
                             int64_t first, int64_t count, const struct gr_tile_buffer *to);
 
-/* The same of the gradient dy of the results. At position size + 1 this is each tile's sum. */
+/* The same of the gradient dy of the results, and behind it, at position size², each tile's sum. */
 void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, int64_t g,
                               int64_t first, int64_t count, const struct gr_tile_buffer *to);
 

@@ -78,6 +78,14 @@ struct gr_lanes gr_loops_lanes(const struct gr_layout *layout)
     return (struct gr_lanes){0, false};
 }
 
+struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
+                                      const struct gr_layout *layout)
+{
+    struct gr_lanes lanes = gr_loops_lanes(layout);
+    lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16);
+    return lanes;
+}
+
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err)
 {
     for (int i = first; i < node->n_data; i++)

@@ -44,6 +44,13 @@ struct gr_lanes {
 
 struct gr_lanes gr_loops_lanes(const struct gr_layout *layout); /* may be NULL */
 
+/*
+ * Those of an activation as a plan should read it: in bf16, if that is what it computes in, even
+ * where a kernel before left f32, so that what is kept for the backward is small.
+ */
+struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
+                                      const struct gr_layout *layout);
+
 /* A model error unless the node's data inputs from first on are f32. */
 bool gr_loops_expect_f32(const struct gr_node *node, int first, struct gr_error *err);
 

@@ -131,7 +131,10 @@ static bool plan(struct gr_planning *planning, int data_input, struct gr_error *
     const struct gr_layout *layout = planning->src[data_input];
     if (!gr_loops_lanes(layout).count)
         layout = &gr_layout_plain;
-    const struct gr_lanes lanes = gr_loops_lanes(layout);
+    const struct gr_lanes lanes = gr_loops_wanted_lanes(planning, layout);
+    if (lanes.bf16 && !(layout = gr_onednn_lanes(planning->backend, node->inputs[data_input], shape,
+                                                 GR_BF16, lanes.count, err)))
+        return false;
     struct lrn_state *s = calloc(1, sizeof *s);
     if (!s)
         return gr_fail_memory(err, "a kernel");

@@ -195,7 +195,7 @@ static bool lrn_pool_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
     const struct gr_shape *src = &node->inputs[0]->shape, *dst = &node->outputs[0]->shape;
-    struct gr_lanes lanes = gr_loops_lanes(planning->src[0]);
+    struct gr_lanes lanes = gr_loops_wanted_lanes(planning, planning->src[0]);
     if (!lanes.count)
         lanes.count = 1;
     return fill(planning, src, dst, lanes, err) &&
@@ -211,7 +211,7 @@ static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
     const struct gr_node *node = planning->node;
     const struct gr_shape *src = &node->outputs[0]->shape, *dst = &node->inputs[0]->shape;
     struct gr_lanes lanes = gr_loops_lanes(planning->src[1]); /* the workspace as it was left */
-    lanes.bf16 = gr_loops_lanes(planning->src[2]).bf16;
+    lanes.bf16 = gr_loops_wanted_lanes(planning, planning->src[2]).bf16;
     struct state *s = fill(planning, src, dst, lanes, err);
     if (!s)
         return false;

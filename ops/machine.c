@@ -127,22 +127,15 @@ static bool measure_product(const struct gr_backend *backend, const struct produ
     return ok || gr_fail_memory(err, "measuring the machine");
 }
 
-/* Does the processor itself multiply bf16? oneDNN would also emulate it. */
-static bool has_bf16(void)
-{
-    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(),
-                   wanted = dnnl_cpu_isa_avx512_core_bf16;
-    return (isa & wanted) == wanted;
-}
-
 static bool measure_flops(const struct gr_backend *backend, struct gr_peak *peak,
                           struct gr_error *err)
 {
+    /* Where the processor itself multiplies bf16; oneDNN would also emulate it. */
+    const bool bf16 = gr_onednn_has_isa(dnnl_cpu_isa_avx512_core_bf16);
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof products / sizeof *products; i++)
         ok = measure_product(backend, &products[i], GR_F32, &peak->flops[GR_F32], err) &&
-             (!has_bf16() ||
-              measure_product(backend, &products[i], GR_BF16, &peak->flops[GR_BF16], err));
+             (!bf16 || measure_product(backend, &products[i], GR_BF16, &peak->flops[GR_BF16], err));
     return ok;
 }
 

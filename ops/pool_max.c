@@ -128,7 +128,7 @@ bool gr_pool_max_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
     const struct gr_shape *src = &node->inputs[0]->shape, *dst = &node->outputs[0]->shape;
-    struct gr_lanes lanes = gr_loops_lanes(planning->src[0]);
+    struct gr_lanes lanes = gr_loops_wanted_lanes(planning, planning->src[0]);
     /* Plain memory is worth a reorder: its rows are of single elements. */
     if (lanes.count <= 1)
         lanes = (struct gr_lanes){gr_onednn_widest_lanes(planning->backend),

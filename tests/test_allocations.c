@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "support/op_check.h"
 #include "support/small_net.h"
 
 enum { FRAMES = 12, CALLERS = 8 };
@@ -238,6 +239,21 @@ static void a_training_step_of_the_independent_kernels_allocates_nothing(void **
         .batch = 4, .training = true, .update = true, .kernels = GR_KERNELS_OPENBLAS});
 }
 
+static void steps_of_chosen_kernels_and_in_bf16_allocate_nothing(void **state)
+{
+    (void)state;
+    static const char *const choices[] = {"winograd", "winograd 6x6", "flipped"};
+    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+        expect_none_while_running(&(struct gr_net_options){
+            .batch = 4, .training = true, .update = true, .program = {.choice = choices[i]}});
+    if (gr_check_has_bf16())
+        expect_none_while_running(
+            &(struct gr_net_options){.batch = 4,
+                                     .training = true,
+                                     .update = true,
+                                     .program = {.precision = GR_PRECISION_BF16}});
+}
+
 static void inference_allocates_nothing(void **state)
 {
     (void)state;
@@ -291,6 +307,7 @@ int main(void)
         cmocka_unit_test(the_watch_sees_our_own_allocations),
         cmocka_unit_test(a_training_step_allocates_nothing),
         cmocka_unit_test(a_training_step_of_the_independent_kernels_allocates_nothing),
+        cmocka_unit_test(steps_of_chosen_kernels_and_in_bf16_allocate_nothing),
         cmocka_unit_test(inference_allocates_nothing),
         cmocka_unit_test(lanes_allocate_nothing),
         cmocka_unit_test(checked_and_poisoned_steps_allocate_nothing),

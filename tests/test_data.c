@@ -14,6 +14,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "data/jpeg.h"
 #include "support/data_case.h"
 #include "support/make_jpeg.h"
 
@@ -524,6 +525,40 @@ static void a_jpeg_that_ends_early_is_corrupt(void **state)
     is_corrupt(path, "@/cut2.jpg: corrupt JPEG: Premature end of JPEG file");
 }
 
+/* The upper left quarter. */
+static bool choose_quarter(void *user, int64_t height, int64_t width, struct gr_window *window,
+                           struct gr_error *err)
+{
+    (void)user, (void)err;
+    *window = (struct gr_window){0, 0, height / 2, width / 2};
+    return true;
+}
+
+/* A crop that needs the upper rows only must not make a file pass whose end is missing. */
+static void a_jpeg_that_ends_early_below_the_crop_is_corrupt(void **state)
+{
+    (void)state;
+    const struct gr_source_target target = {.choose = choose_quarter};
+    for (int progressive = 0; progressive < 2; progressive++) {
+        static uint8_t bytes[1 << 13];
+        FILE *file = fopen(noisy("part.jpg", progressive), "rb");
+        assert_non_null(file);
+        const size_t size = fread(bytes, 1, sizeof bytes, file);
+        fclose(file);
+        struct gr_buffer pixels = {0};
+        struct gr_view view;
+        struct gr_error err = {0};
+        assert_true(gr_jpeg_decode(bytes, size, 3, &target, &pixels, &view, &err));
+        for (size_t percent = 70; percent < 100; percent += 5) {
+            assert_false(
+                gr_jpeg_decode(bytes, size * percent / 100, 3, &target, &pixels, &view, &err));
+            expect(&err, GR_ERR_DATA, "corrupt JPEG: Premature end of JPEG file");
+            err = (struct gr_error){0};
+        }
+        gr_buffer_release(&pixels);
+    }
+}
+
 static void files_that_are_no_jpeg_are_corrupt(void **state)
 {
     (void)state;
@@ -726,6 +761,7 @@ int main(void)
         SENTENCE(lists_name_files_with_blanks_and_labels),
         SENTENCE(wrong_lines_of_a_list_are_named),
         SENTENCE(a_jpeg_that_ends_early_is_corrupt),
+        SENTENCE(a_jpeg_that_ends_early_below_the_crop_is_corrupt),
         SENTENCE(files_that_are_no_jpeg_are_corrupt),
         SENTENCE(a_jpeg_of_too_many_pixels_is_refused_before_decoding),
         SENTENCE(an_image_smaller_than_the_crop_says_so),

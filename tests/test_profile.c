@@ -188,6 +188,31 @@ static void figures_of_a_node_follow_from_its_time(void **state)
     json_decref(json);
 }
 
+static bool is_text(const json_t *object, const char *key, const char *text)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value && strcmp(value, text) == 0;
+}
+
+static void nodes_that_compute_in_bf16_are_held_against_its_peak(void **state)
+{
+    (void)state;
+    json_t *wide = bench_json(gr_tool_model(), "train", "4", "bench.json");
+    const bool can = gr_tool_number(json_object_get(wide, "peak"), "bf16_flops") > 0;
+    assert_true(is_text(node_of(wide, "conv1"), "math", "f32"));
+    json_decref(wide);
+    if (!can)
+        skip();
+    struct gr_outcome outcome =
+        gr_tool_run(0, "bench", gr_tool_model(), "--precision", "bf16", "--mode", "infer",
+                    "--threads", "1", "--steps", "3", "--nodes", "--json", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_true(is_text(node_of(json, "conv1"), "math", "bf16"));
+    assert_true(is_text(node_of(json, "prob"), "math", "f32"));
+    json_decref(json);
+    gr_outcome_release(&outcome);
+}
+
 /* Never more than the step, and within 3 %: in one of a few tries, for a machine that is busy. */
 static void the_nodes_sum_up_to_the_step(void **state)
 {
@@ -240,12 +265,6 @@ static json_t *trace_json(const char *mode, const char *file)
     json_t *json = gr_tool_parse(text);
     free(text);
     return json;
-}
-
-static bool is_text(const json_t *object, const char *key, const char *text)
-{
-    const char *value = json_string_value(json_object_get(object, key));
-    return value && strcmp(value, text) == 0;
 }
 
 static void a_trace_has_an_event_for_each_execution_and_step(void **state)
@@ -387,6 +406,7 @@ int main(void)
         API(the_peak_falls_with_the_working_set),
         TOOL(bytes_are_those_of_inputs_and_outputs),
         TOOL(figures_of_a_node_follow_from_its_time),
+        TOOL(nodes_that_compute_in_bf16_are_held_against_its_peak),
         TOOL(the_nodes_sum_up_to_the_step),
         TOOL(the_table_ends_with_the_sum_and_the_step),
         TOOL(a_trace_has_an_event_for_each_execution_and_step),

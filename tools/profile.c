@@ -311,12 +311,12 @@ static json_t *peak_json(const struct gr_peak *peak)
 static json_t *row_json(const struct gr_profile_row *row)
 {
     const struct gr_node_info *node = &row->node;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:s, s:b, s:s, s:s}", "name",
-                     node->name, "op", node->op, "phase", node->phase, "macs", node->macs,
-                     "seconds", row->seconds, "gflops", row->gflops, "gbs", row->gbs, "bytes",
-                     (json_int_t)row->bytes, "share_of_peak", row->peak_share, "bound",
-                     row->memory_bound ? "memory" : "compute", "constant", node->constant, "impl",
-                     node->impl, "layout", node->layout);
+    return json_pack("{s:s, s:s, s:s, s:f, s:s, s:f, s:f, s:f, s:I, s:f, s:s, s:b, s:s, s:s}",
+                     "name", node->name, "op", node->op, "phase", node->phase, "macs", node->macs,
+                     "math", gr_dtype_name(node->math), "seconds", row->seconds, "gflops",
+                     row->gflops, "gbs", row->gbs, "bytes", (json_int_t)row->bytes, "share_of_peak",
+                     row->peak_share, "bound", row->memory_bound ? "memory" : "compute", "constant",
+                     node->constant, "impl", node->impl, "layout", node->layout);
 }
 
 bool gr_profile_add_json(const struct gr_profile *profile, json_t *object)

@@ -126,6 +126,12 @@ static void start(struct decoder *decoder, int channels, const struct gr_source_
 
 /* ---- the pixels; all these need decoder->escape set -------------------------------------- */
 
+static void read_row(struct jpeg_decompress_struct *info, uint8_t *row)
+{
+    JSAMPROW rows[1] = {row};
+    jpeg_read_scanlines(info, rows, 1);
+}
+
 /* The whole image: [H, W, channels], followed by one row of inks if need be. */
 static bool decode_whole(struct decoder *decoder, int channels, struct gr_buffer *pixels,
                          struct gr_view *view)
@@ -140,8 +146,7 @@ static bool decode_whole(struct decoder *decoder, int channels, struct gr_buffer
     uint8_t *ink = out + row * height;
     while (info->output_scanline < height) {
         uint8_t *line = out + row * info->output_scanline;
-        JSAMPROW rows[1] = {inks ? ink : line};
-        jpeg_read_scanlines(info, rows, 1);
+        read_row(info, inks ? ink : line);
         if (inks)
             convert_cmyk(ink, info->saw_Adobe_marker, width, channels, line);
     }
@@ -152,6 +157,8 @@ static bool decode_whole(struct decoder *decoder, int channels, struct gr_buffer
 /*
  * Some of the rows and columns. The chosen columns begin where a block of the file does, and
  * libjpeg takes their ends for those of the image when it interpolates colours: hence the margin.
+ * Skipping to the end of the image would read nothing, so the last row is decoded, into a spare
+ * one: a file that ends early is found out.
  */
 static bool decode_window(struct decoder *decoder, int channels, const struct gr_window *window,
                           struct gr_buffer *pixels, struct gr_view *view)
@@ -163,17 +170,18 @@ static bool decode_window(struct decoder *decoder, int channels, const struct gr
     width -= first;
     jpeg_crop_scanline(info, &first, &width);
     const size_t row = (size_t)width * (size_t)channels;
-    uint8_t *out = gr_buffer_reserve(pixels, row * (size_t)window->height);
+    const size_t rows = (size_t)window->height;
+    uint8_t *out = gr_buffer_reserve(pixels, row * (rows + 1));
     if (!out)
         return false;
     if (window->top)
         jpeg_skip_scanlines(info, (JDIMENSION)window->top);
-    for (int64_t h = 0; h < window->height; h++) {
-        JSAMPROW rows[1] = {out + row * (size_t)h};
-        jpeg_read_scanlines(info, rows, 1);
+    for (size_t h = 0; h < rows; h++)
+        read_row(info, out + row * h);
+    if (info->output_scanline < info->output_height) {
+        jpeg_skip_scanlines(info, info->output_height - info->output_scanline - 1);
+        read_row(info, out + row * rows);
     }
-    if (info->output_scanline < info->output_height)
-        jpeg_skip_scanlines(info, info->output_height - info->output_scanline);
     *view = gr_view_interleaved(out, channels, window->height, (int64_t)width);
     *view = gr_view_window(view, 0, (int64_t)(left - first), window->height, window->width);
     return true;

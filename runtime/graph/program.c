@@ -413,6 +413,13 @@ size_t gr_program_bytes(const struct gr_program *program, const struct gr_value 
     return slot && slot->layout ? gr_layout_bytes(slot->layout, value) : 0;
 }
 
+enum gr_dtype gr_program_dtype(const struct gr_program *program, const struct gr_value *value)
+{
+    const struct gr_slot *slot =
+        (size_t)value->id < program->n_slots ? &program->slots[value->id] : NULL;
+    return gr_layout_dtype(slot ? slot->layout : NULL, value);
+}
+
 struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step)
 {
     const struct gr_node *node = step->node;

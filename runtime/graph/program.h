@@ -82,6 +82,9 @@ int64_t gr_program_offset(const struct gr_program *program, const struct gr_valu
 /* Of a value as it lies; 0 for one that the program does not hold. */
 size_t gr_program_bytes(const struct gr_program *program, const struct gr_value *value);
 
+/* The type of its elements as they lie. */
+enum gr_dtype gr_program_dtype(const struct gr_program *program, const struct gr_value *value);
+
 /* What a run of the step reads, each input once, and writes: outputs, and what it updates. */
 struct gr_traffic {
     size_t read, written;

@@ -52,10 +52,14 @@ static void add_shapes(struct gr_text *text, struct gr_value *const *values, int
         gr_text_add(text, " %s", gr_shape_text(&values[i]->shape, shape));
 }
 
-/* "conv_backward_data f32 kernel 3, pad 1: 128×384×13×13 384×256×3×3 as nChw16c OIhw16i16o". */
+/*
+ * "conv_backward_data f32 kernel 3, pad 1: 128×384×13×13 384×256×3×3 to 128×256×13×13 as nChw16c
+ * OIhw16i16o of direct, winograd": what is chosen among belongs to it, so that a version that knows
+ * more kernels chooses anew.
+ */
 static bool write_key(const struct gr_program *program, const struct gr_node *node,
-                      const struct gr_layout *const *src, struct gr_text *text,
-                      struct gr_error *err)
+                      const struct gr_layout *const *src, const char *const *names, int count,
+                      struct gr_text *text, struct gr_error *err)
 {
     const struct gr_node *described = node->forward ? node->forward : node;
     const bool bf16 = program->options.precision == GR_PRECISION_BF16;
@@ -68,6 +72,8 @@ static bool write_key(const struct gr_program *program, const struct gr_node *no
     gr_text_add(text, " as");
     for (int i = 0; i < node->n_inputs; i++)
         gr_text_add(text, " %s", src[i] ? src[i]->name : "new");
+    for (int k = 0; k < count; k++)
+        gr_text_add(text, "%s %s", k ? "," : " of", names[k]);
     return gr_text_ok(text, err);
 }
 
@@ -277,7 +283,7 @@ bool gr_tune(struct gr_program *program, const struct gr_node *node,
     if (count < 2)
         return true;
     struct gr_text key = {0};
-    bool ok = write_key(program, node, src, &key, err);
+    bool ok = write_key(program, node, src, names, count, &key, err);
     const char *known = ok ? gr_tuning_find(tuning, key.data) : NULL;
     for (int k = 0; known && k < count; k++)
         if (strcmp(names[k], known) == 0)

@@ -135,12 +135,15 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
 static const char *const phases[] = {
     [GR_FORWARD] = "forward", [GR_BACKWARD] = "backward", [GR_UPDATE] = "update"};
 
-/* bf16 if an operand of the node's arithmetic is. */
-static enum gr_dtype math_of(const struct gr_node *node)
+/* bf16 if anything that the node reads or writes lies in memory so: it may convert as it reads. */
+static enum gr_dtype math_of(const struct gr_program *program, const struct gr_node *node)
 {
     enum gr_dtype math = GR_F32;
     for (int i = 0; i < node->n_inputs; i++)
-        if (node->inputs[i]->dtype == GR_BF16)
+        if (gr_program_dtype(program, node->inputs[i]) == GR_BF16)
+            math = GR_BF16;
+    for (int o = 0; o < node->n_outputs; o++)
+        if (gr_program_dtype(program, node->outputs[o]) == GR_BF16)
             math = GR_BF16;
     return math;
 }
@@ -164,7 +167,7 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .attributes = attributes,
                                   .layout = node->n_outputs ? step->dst_layouts[0]->name : "",
                                   .macs = node->op->macs ? node->op->macs(node) : 0,
-                                  .math = math_of(node),
+                                  .math = math_of(plan->program, node),
                                   .bytes_read = traffic.read,
                                   .bytes_written = traffic.written,
                                   .constant = step->constant,
