@@ -370,7 +370,7 @@ static bool allocate(struct placing *p, struct gr_error *err)
     struct gr_program *program = p->program;
     struct gr_memory_report *report = &program->memory;
     struct gr_memory_plan plan;
-    *report = (struct gr_memory_report){.unbudgeted = report->unbudgeted};
+    report->parameters = report->states = report->constants = 0;
     gr_arena_free(program->arena);
     program->arena = NULL;
     if (!(program->options.no_memory_plan ? spread(p, &plan, err) : plan_homes(p, &plan, err)))
