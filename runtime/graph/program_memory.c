@@ -285,34 +285,48 @@ static bool spread(struct placing *p, struct gr_memory_plan *plan, struct gr_err
     return true;
 }
 
+/* Lifetimes of one home, a few of p's: what is planned by itself. */
+struct home {
+    int *members; /* [count] */
+    int count;
+};
+
 /* Plans the lifetimes of one home by themselves; their offsets start at 0. */
-static bool plan_home(struct placing *p, int home, int count, struct gr_memory_plan *plan,
-                      struct gr_error *err)
+static bool plan_home(struct placing *p, const struct home *home, int *place,
+                      struct gr_memory_plan *plan, struct gr_error *err)
 {
-    int n = 0;
-    struct gr_lifetime *lifetimes = calloc((size_t)count + 1, sizeof *lifetimes);
-    size_t *offsets = calloc((size_t)count + 1, sizeof *offsets);
-    int *place = calloc((size_t)p->n_lives + 1, sizeof *place);
-    bool ok = lifetimes && offsets && place;
-    for (int i = 0; ok && i < p->n_lives; i++) {
-        if (p->home[i] != home)
-            continue;
-        place[i] = n;
-        lifetimes[n] = p->lifetimes[i];
+    const size_t count = (size_t)home->count;
+    struct gr_lifetime *lifetimes = calloc(count + 1, sizeof *lifetimes);
+    size_t *offsets = calloc(count + 1, sizeof *offsets);
+    bool ok = (lifetimes && offsets) || gr_fail_memory(err, "planning memory");
+    for (int n = 0; ok && n < home->count; n++) {
+        lifetimes[n] = p->lifetimes[home->members[n]];
+        place[home->members[n]] = n;
         if (lifetimes[n].reuse_of != NOWHERE)
             lifetimes[n].reuse_of = place[lifetimes[n].reuse_of];
-        n++;
     }
-    if (!ok)
-        gr_fail_memory(err, "planning memory");
-    ok = ok && gr_memory_plan(lifetimes, (size_t)n, offsets, plan, err);
-    for (int i = 0; ok && i < p->n_lives; i++)
-        if (p->home[i] == home)
-            p->offsets[i] = offsets[place[i]];
+    ok = ok && gr_memory_plan(lifetimes, count, offsets, plan, err);
+    for (int n = 0; ok && n < home->count; n++)
+        p->offsets[home->members[n]] = offsets[n];
     free(lifetimes);
     free(offsets);
-    free(place);
     return ok;
+}
+
+/* Deals the lifetimes to their homes: those of the lanes, and last what is no lane's. */
+static void deal(const struct placing *p, struct home *homes, int n_lanes, int *members)
+{
+    for (int i = 0; i < p->n_lives; i++)
+        homes[p->home[i] == NOWHERE ? n_lanes : p->home[i]].count++;
+    for (int l = 0; l <= n_lanes; l++) {
+        homes[l].members = members;
+        members += homes[l].count;
+        homes[l].count = 0;
+    }
+    for (int i = 0; i < p->n_lives; i++) {
+        struct home *home = &homes[p->home[i] == NOWHERE ? n_lanes : p->home[i]];
+        home->members[home->count++] = i;
+    }
 }
 
 /* Each lane's own memory first, as a block that lives during its section; then all the rest. */
@@ -323,24 +337,28 @@ static bool plan_homes(struct placing *p, struct gr_memory_plan *plan, struct gr
     if (n_lanes == 0)
         return gr_memory_plan(p->lifetimes, (size_t)n_lives, p->offsets, plan, err);
     size_t without_reuse = 0;
-    int *count = calloc((size_t)n_lanes + 1, sizeof *count);
-    bool ok = count || gr_fail_memory(err, "planning memory");
-    for (int i = 0; ok && i < n_lives; i++)
-        count[p->home[i] == NOWHERE ? n_lanes : p->home[i]]++;
+    struct home *homes = calloc((size_t)n_lanes + 1, sizeof *homes);
+    int *ints = calloc(2 * (size_t)(n_lives + n_lanes) + 1, sizeof *ints);
+    int *members = ints, *place = ints + n_lives + n_lanes;
+    bool ok = (homes && ints) || gr_fail_memory(err, "planning memory");
+    if (ok)
+        deal(p, homes, n_lanes, members);
     for (int l = 0; ok && l < n_lanes; l++) {
         const struct gr_section *section = section_of(p, l);
-        ok = plan_home(p, l, count[l], plan, err);
+        ok = plan_home(p, &homes[l], place, plan, err);
         without_reuse += ok ? plan->without_reuse - plan->arena : 0;
+        homes[n_lanes].members[homes[n_lanes].count++] = p->n_lives;
         p->home[p->n_lives] = NOWHERE;
         p->lifetimes[p->n_lives++] = /* of lane l: number n_lives + l */
             (struct gr_lifetime){ok ? plan->arena : 0, section->first, section->last, NOWHERE};
     }
-    ok = ok && plan_home(p, NOWHERE, count[n_lanes] + n_lanes, plan, err);
+    ok = ok && plan_home(p, &homes[n_lanes], place, plan, err);
     for (int i = 0; ok && i < n_lives; i++)
         if (p->home[i] != NOWHERE)
             p->offsets[i] += p->offsets[n_lives + p->home[i]];
     plan->without_reuse += without_reuse;
-    free(count);
+    free(homes);
+    free(ints);
     return ok;
 }
 

@@ -90,6 +90,9 @@ bool gr_program_list_work(const struct gr_program *program, struct gr_work *work
                           struct gr_error *err);
 void gr_program_release_work(struct gr_work *work);
 
+/* Does the step update so much that it would wait for memory, beside others no less than alone? */
+bool gr_program_updates_much(const struct gr_program *program, const struct gr_step *step);
+
 /*
  * Decides which sections run in lanes, as options.tuning knows or by measuring, and gives their
  * steps kernels for a lane's share of the threads. To be placed afterwards.

@@ -21,6 +21,14 @@ static double bytes_of(const struct gr_program *program, const struct gr_value *
     return (double)gr_layout_bytes(program->slots[value->id].layout, value);
 }
 
+bool gr_program_updates_much(const struct gr_program *program, const struct gr_step *step)
+{
+    double updated = 0;
+    for (int i = 0; i < gr_node_updated(step->node); i++)
+        updated += bytes_of(program, step->node->inputs[i]);
+    return updated > MOST_UPDATED;
+}
+
 /*
  * A rough guess, the same on every machine, so that the sections are. A step in no section: below
  * 0.
@@ -29,14 +37,12 @@ static double cost_of(const struct gr_program *program, const struct gr_step *st
 {
     const struct gr_node *node = step->node;
     const double macs = node->op->macs ? node->op->macs(node) : 0;
-    double bytes = 0, updated = 0;
-    for (int i = 0; i < node->n_inputs; i++) {
+    double bytes = 0;
+    for (int i = 0; i < node->n_inputs; i++)
         bytes += bytes_of(program, node->inputs[i]);
-        updated += i < gr_node_updated(node) ? bytes_of(program, node->inputs[i]) : 0;
-    }
     for (int o = 0; o < node->n_outputs; o++)
         bytes += bytes_of(program, node->outputs[o]);
-    if (step->guarded || updated > MOST_UPDATED)
+    if (step->guarded || gr_program_updates_much(program, step))
         return -1;
     return !step->kernel.run || step->constant ? 0 : macs / 4e10 + bytes / 1e10 + 1e-6;
 }
