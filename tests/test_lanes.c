@@ -17,7 +17,8 @@
 
 #include "base/lanes.h"
 #include "graph/memory.h"
-#include "graph/program_private.h"
+#include "graph/program_trial.h"
+#include "support/op_check.h"
 #include "support/small_net.h"
 
 /* ---- sections: a pure function ----------------------------------------------------------- */
@@ -502,6 +503,86 @@ static void one_thread_has_no_lanes(void **state)
     gr_tuning_free(options.program.tuning);
 }
 
+static bool fail_here(const struct gr_kernel *kernel, const struct gr_node *node,
+                      const struct gr_buffers *buffers, const struct gr_run *run,
+                      struct gr_error *err)
+{
+    (void)kernel, (void)buffers, (void)run;
+    return gr_fail(err, GR_ERR_RUNTIME, "%s failed", node->name);
+}
+
+static void a_straight_line_is_not_measured_even_in_training(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const enum gr_precision precisions[] = {GR_PRECISION_F32, GR_PRECISION_BF16};
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++) {
+        struct gr_net net;
+        struct gr_net_options options = step;
+        options.branching = false;
+        options.straight = true;
+        options.program.precision = precisions[i];
+        options.program.tuning = gr_tuning_new(true, &err);
+        if (i == 0 || gr_check_has_bf16()) {
+            gr_net_init(&net, &options);
+            assert_int_equal(gr_tuning_count(options.program.tuning), 0);
+            assert_int_equal(net.program->n_sections, 0);
+            gr_net_release(&net);
+        }
+        gr_tuning_free(options.program.tuning);
+    }
+}
+
+/* ---- trials ------------------------------------------------------------------------------ */
+
+/* What a trial's steps run in, and that they are timed. */
+static void a_trial_runs_sections_in_lanes_or_not_as_it_is_told(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_net net;
+    struct gr_trial trial = {0};
+    init_in_lanes(&net, &inference, "lanes:2");
+    struct gr_program *program = net.program;
+    program->trial = calloc(program->n_steps + 1, sizeof *program->trial);
+    assert_non_null(program->trial);
+    for (size_t s = 0; s < program->n_steps; s++)
+        program->trial[s].run = fail_here; /* in lanes only */
+    assert_true(gr_trial_begin(&trial, program, &err));
+    trial.renew = true;
+    assert_true(gr_trial_step(&trial, &err));
+    assert_true(trial.seconds > 0);
+    for (size_t k = 0; k < program->n_sections; k++)
+        assert_true(trial.start[k] > 0 && trial.start[k] <= trial.start[k + 1]);
+    trial.on[program->n_sections - 1] = true;
+    assert_false(gr_trial_step(&trial, &err));
+    assert_non_null(strstr(err.message, " failed"));
+    gr_trial_end(&trial);
+    free(program->trial);
+    program->trial = NULL;
+    gr_net_release(&net);
+}
+
+static void a_trial_puts_back_what_its_steps_update(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_net tried, untouched;
+    struct gr_trial trial = {0};
+    struct gr_net_options options = step;
+    gr_net_init(&tried, &options);
+    gr_net_init(&untouched, &options);
+    gr_net_run(&tried, 0); /* momentum, so that a step changes weights whatever its rate is */
+    gr_net_run(&untouched, 0);
+    assert_true(gr_trial_begin(&trial, tried.program, &err));
+    assert_true(gr_trial_step(&trial, &err));
+    assert_true(gr_trial_step(&trial, &err));
+    gr_trial_end(&trial);
+    gr_net_expect_same_parameters(&tried, &untouched);
+    gr_net_release(&tried);
+    gr_net_release(&untouched);
+}
+
 /* ---- memory of lanes --------------------------------------------------------------------- */
 
 struct region {
@@ -563,14 +644,6 @@ static void steps_beside_each_other_share_no_memory(void **state)
 }
 
 /* ---- errors and traces -------------------------------------------------------------------- */
-
-static bool fail_here(const struct gr_kernel *kernel, const struct gr_node *node,
-                      const struct gr_buffers *buffers, const struct gr_run *run,
-                      struct gr_error *err)
-{
-    (void)kernel, (void)buffers, (void)run;
-    return gr_fail(err, GR_ERR_RUNTIME, "%s failed", node->name);
-}
 
 static void of_several_failures_the_first_in_order_is_told(void **state)
 {
@@ -671,6 +744,9 @@ int main(void)
         cmocka_unit_test(a_program_compiled_again_takes_the_choices_of_the_first),
         cmocka_unit_test(choices_that_do_not_fit_are_measured_anew),
         cmocka_unit_test(one_thread_has_no_lanes),
+        cmocka_unit_test(a_straight_line_is_not_measured_even_in_training),
+        cmocka_unit_test(a_trial_runs_sections_in_lanes_or_not_as_it_is_told),
+        cmocka_unit_test(a_trial_puts_back_what_its_steps_update),
         cmocka_unit_test(steps_beside_each_other_share_no_memory),
         cmocka_unit_test(of_several_failures_the_first_in_order_is_told),
         cmocka_unit_test(a_trace_hears_of_every_step_and_its_lane),

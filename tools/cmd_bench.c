@@ -253,10 +253,10 @@ const struct gr_command gr_command_bench = {
     .description = "Times steady steps (forward, backward and update with --mode train) on random "
                    "data that are in memory already. With --json the result is one line.\n\n"
                    "The figures of nodes are means over the quarter of the steps around the "
-                   "median, so that they sum up to the step's. The peak is measured on the spot; a "
-                   "node's share "
-                   "of it is the least time that its arithmetic and its bytes allow, by the time "
-                   "it took.",
+                   "median, so that they sum up to the step's; those of branches that ran beside "
+                   "each other overlap, and are also counted once. The peak is that of all "
+                   "threads, measured on the spot; a node's share of it is the least time that "
+                   "its arithmetic and its bytes allow, by the time it took.",
     .options = options,
     .tunes = true,
     .examples = examples,

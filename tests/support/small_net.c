@@ -95,6 +95,22 @@ static const struct row branching[] = {
     {0},
 };
 
+/* One after the other; large enough for its gradients to be worth a thought. */
+static const struct row straight[] = {
+    {"c1", "conv", {"image"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"r1", "relu", {"c1"}, {{0}}},
+    {"c2", "conv", {"r1"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"r2", "relu", {"c2"}, {{0}}},
+    {"c3", "conv", {"r2"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"p1", "max_pool", {"c3"}, {{"kernel", 1, {3}}, {"stride", 1, {2}}}},
+    {"d1", "dropout", {"p1"}, {{0}}},
+    {"flat", "flatten", {"d1"}, {{0}}},
+    {"f2", "linear", {"flat"}, {{"out_features", 1, {GR_NET_CLASSES}}}},
+    {"prob", "softmax", {"f2"}, {{0}}},
+    {"loss", "softmax_cross_entropy", {"f2", "label"}, {{0}}},
+    {0},
+};
+
 static struct gr_value *find(const struct gr_net *net, const char *name)
 {
     struct gr_value *value = gr_graph_value(net->graph, name);
@@ -118,7 +134,9 @@ static void add_nodes(struct gr_net *net)
     const int64_t N = net->options.batch;
     add_input(net, "image", GR_F32, (struct gr_shape){4, {N, CHANNELS, SIZE, SIZE}});
     add_input(net, "label", GR_S32, (struct gr_shape){1, {N}})->classes = GR_NET_CLASSES;
-    for (const struct row *row = net->options.branching ? branching : rows; row->name; row++) {
+    const struct gr_net_options *options = &net->options;
+    const struct row *row = options->branching ? branching : options->straight ? straight : rows;
+    for (; row->name; row++) {
         struct gr_error err = {0};
         const struct gr_op *op = gr_registry_find(gr_standard_ops(), row->op);
         assert_non_null(op);
