@@ -30,11 +30,35 @@ static const char subject[] = "branches beside each other";
 
 static void forget_sections(struct gr_program *program)
 {
-    for (size_t s = 0; s < program->n_steps; s++) {
+    for (size_t s = 0; s < program->n_steps; s++)
         program->steps[s].lane = 0;
-        gr_kernel_release(&program->trial[s]);
-    }
     program->n_sections = 0;
+}
+
+/* Kernels for section k in so many lanes, kept until another number is asked for. */
+static bool plan(struct gr_choosing *c, size_t k, int lanes, bool *fits, struct gr_error *err)
+{
+    struct gr_section section = c->sections[k];
+    struct gr_kernel *kernels = c->program->trial + section.first;
+    *fits = true;
+    if (c->planned[k] == lanes)
+        return true;
+    for (int s = 0; s <= section.last - section.first; s++)
+        gr_kernel_release(&kernels[s]);
+    section.lanes = lanes;
+    const bool ok = gr_choosing_plan(c, &section, kernels, fits, err);
+    c->planned[k] = ok && *fits ? lanes : 0;
+    return ok;
+}
+
+/* Section k of the choice is the next of the program's. */
+static void add(struct gr_choosing *c, size_t k, int lanes)
+{
+    struct gr_section section = c->sections[k];
+    section.lanes = lanes;
+    c->trial.on[c->program->n_sections] = true;
+    c->which[c->program->n_sections] = k;
+    gr_choosing_add(c, &section);
 }
 
 /*
@@ -49,21 +73,15 @@ static bool arrange(struct gr_choosing *c, int *lanes, struct gr_error *err)
         again = false;
         forget_sections(program);
         for (size_t k = 0; ok && k < c->n_sections; k++) {
-            struct gr_section section = c->sections[k];
             bool fits = false;
-            section.lanes = lanes[k];
-            if (!lanes[k])
-                continue;
-            ok = gr_choosing_plan(c, &section, program->trial + section.first, &fits, err);
+            ok = !lanes[k] || plan(c, k, lanes[k], &fits, err);
             lanes[k] = fits ? lanes[k] : 0;
-            c->which[program->n_sections] = k;
             if (ok && fits)
-                gr_choosing_add(c, &section);
+                add(c, k, lanes[k]);
         }
         ok = ok && gr_choosing_open(c, err) && gr_program_place(program, err);
         for (size_t n = 0; ok && n < program->n_sections; n++) {
             const size_t k = c->which[n];
-            c->trial.on[n] = true;
             if (program->section_bytes[n] > c->most_bytes && c->offers[k].open) {
                 lanes[k] = 0;
                 again = true;
@@ -267,16 +285,19 @@ bool gr_choosing_search(struct gr_choosing *c, struct gr_error *err)
     if (!is_short(c))
         return true;
     program->trial = calloc(program->n_steps + 1, sizeof *program->trial);
-    bool ok = program->trial || gr_fail_memory(err, "trying lanes");
+    c->planned = calloc(c->n_sections + 1, sizeof *c->planned);
+    bool ok = (program->trial && c->planned) || gr_fail_memory(err, "trying lanes");
     ok = ok && weigh(c, err) && gr_trial_begin(&c->trial, program, err);
     for (int lanes = 2; ok && lanes <= program->most_lanes; lanes += lanes < 4 ? 1 : lanes)
         if (gr_lanes_can_share(c->threads, lanes))
             ok = try_lanes(c, lanes, err);
     ok = ok && confirm(c, err);
     gr_trial_end(&c->trial);
-    if (program->trial)
-        forget_sections(program);
+    forget_sections(program);
+    for (size_t s = 0; program->trial && s < program->n_steps; s++)
+        gr_kernel_release(&program->trial[s]);
     free(program->trial);
+    free(c->planned);
     program->trial = NULL;
     return ok;
 }

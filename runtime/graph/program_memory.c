@@ -240,12 +240,18 @@ static void add_life(struct placing *p, const struct gr_value *value, bool view)
                              .reuse_of = root == v ? NOWHERE : p->life_of[root]};
 }
 
+/* The kernel on trial beside a step's own, in a section that may run in lanes; or NULL. */
+static struct gr_kernel *trial_of(const struct gr_program *program, size_t s)
+{
+    return program->trial && program->steps[s].lane ? &program->trial[s] : NULL;
+}
+
 /* Enough for the kernel of a step, and for the one on trial. */
 static size_t scratch_of(const struct gr_program *program, size_t s)
 {
     const size_t bytes = program->steps[s].kernel.scratch_bytes;
-    const size_t trial = program->trial ? program->trial[s].scratch_bytes : 0;
-    return trial > bytes ? trial : bytes;
+    const struct gr_kernel *trial = trial_of(program, s);
+    return trial && trial->scratch_bytes > bytes ? trial->scratch_bytes : bytes;
 }
 
 static void list_lifetimes(struct placing *p)
@@ -444,7 +450,7 @@ static bool bind(struct placing *p, struct gr_error *err)
         step->buffers.dst = pointers + node->n_inputs;
         if (p->scratch_of[s] != NOWHERE)
             step->buffers.scratch = (char *)program->arena + p->offsets[p->scratch_of[s]];
-        struct gr_kernel *trial = program->trial ? &program->trial[s] : NULL;
+        struct gr_kernel *trial = trial_of(program, s);
         if ((step->kernel.bind && !step->kernel.bind(&step->kernel, &step->buffers, err)) ||
             (trial && trial->bind && !trial->bind(trial, &step->buffers, err)))
             return false;
