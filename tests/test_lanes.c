@@ -330,7 +330,7 @@ static void expect_lanes_like_order(const struct gr_net_options *options, const 
     struct gr_net lanes, order;
     init_in_lanes(&order, options, choice);
     init_in_lanes(&lanes, options, choice);
-    for (uint64_t n = 0; n < 40; n++) {
+    for (uint64_t n = 0; n < 10; n++) {
         run_steps_in_order(&order, n);
         gr_net_run(&lanes, n);
         expect_targets(&lanes, &order, 0);

@@ -17,8 +17,14 @@ static const double trial_seconds = 0.4, confirm_seconds = 0.8;
 /* Steps as long as that, as guessed and as measured, are not tried. */
 static const double longest_guess = 2, longest_step = 0.5;
 
-/* What a section must gain to be considered, and whole steps, at best and in the median. */
-static const double promising = 0.98, worthwhile = 0.97;
+/* What whole steps must gain, at best and in the median. */
+static const double worthwhile = 0.97;
+
+/*
+ * Which sections are put to that: those that gained by themselves, and if they do not suffice, all
+ * that lost nothing to speak of. What one leaves in the caches helps another.
+ */
+static const double promising[] = {0.98, 1.02};
 
 /* Lanes may take so much more memory, of all that the program holds. */
 static const double spare = 0.02;
@@ -62,13 +68,15 @@ static void add(struct gr_choosing *c, size_t k, int lanes)
 }
 
 /*
- * Places the program with section k in lanes[k] lanes (0: one by one), all of which are on. A
- * section whose kernels do not fit, or which needs more memory than it may, gets 0.
+ * Places the program with section k in lanes[k] lanes (0: one by one), all of which are on; `both`:
+ * in memory that lets them run one by one as well. A section whose kernels do not fit, or which
+ * needs more memory than it may, gets 0.
  */
-static bool arrange(struct gr_choosing *c, int *lanes, struct gr_error *err)
+static bool arrange(struct gr_choosing *c, int *lanes, bool both, struct gr_error *err)
 {
     struct gr_program *program = c->program;
     bool ok = true, again = true;
+    program->trial_both = false;
     while (ok && again) {
         again = false;
         forget_sections(program);
@@ -88,8 +96,9 @@ static bool arrange(struct gr_choosing *c, int *lanes, struct gr_error *err)
             }
         }
     }
+    program->trial_both = both;
     c->trial.renew = true;
-    return ok;
+    return ok && (!both || gr_program_place(program, err));
 }
 
 /* ---- trials ------------------------------------------------------------------------------ */
@@ -134,9 +143,9 @@ static void judge(struct gr_choosing *c, int lanes, const struct timing *timings
         snprintf(result, sizeof result, "serial %.3f ms, lanes:%d %.3f ms, with what follows",
                  1e3 * timings[n].serial, lanes, 1e3 * timings[n].lanes);
         gr_tuning_report(c->program->options.tuning, offer->name, result);
-        if (offer->seconds <= 0)
-            offer->seconds = timings[n].serial;
-        if (ratio < promising * offer->ratio) {
+        if (offer->serial <= 0 || timings[n].serial < offer->serial)
+            offer->serial = timings[n].serial;
+        if (!offer->lanes || ratio < offer->ratio) {
             offer->ratio = ratio;
             offer->lanes = lanes;
             offer->seconds = timings[n].lanes;
@@ -162,7 +171,7 @@ static bool try_lanes(struct gr_choosing *c, int lanes, struct gr_error *err)
     }
     if (any)
         gr_tuning_report(program->options.tuning, subject, NULL);
-    if (ok && any && arrange(c, wanted, &failed) && gr_trial_step(&c->trial, &failed) &&
+    if (ok && any && arrange(c, wanted, true, &failed) && gr_trial_step(&c->trial, &failed) &&
         c->trial.seconds < longest_step) {
         const int rounds = clamp(trial_seconds / (3 * c->trial.seconds), 2, MOST_ROUNDS);
         for (int r = 0; r < rounds && failed.status == GR_OK; r++)
@@ -192,7 +201,7 @@ static int by_value(const void *a, const void *b)
 /* Places the program, takes a step to touch its memory, and then some more. */
 static bool sample(struct gr_choosing *c, int *lanes, struct samples *samples, struct gr_error *err)
 {
-    if (!arrange(c, lanes, err) || !gr_trial_step(&c->trial, err))
+    if (!arrange(c, lanes, false, err) || !gr_trial_step(&c->trial, err))
         return false;
     const int steps = clamp(confirm_seconds / (2 * BLOCKS * c->trial.seconds), 2, MOST_ROUNDS);
     for (int i = 0; i < steps; i++) {
@@ -218,39 +227,55 @@ static bool is_faster(struct gr_choosing *c, struct samples *without, struct sam
     return faster;
 }
 
+/* Steps with sections in so many lanes against steps as they are known, each in its own memory. */
+static bool compare(struct gr_choosing *c, int *known, int *lanes, struct gr_error *err)
+{
+    const struct gr_program *program = c->program;
+    struct samples *both = calloc(2, sizeof *both);
+    const int blocks = c->trial.seconds < 0.1 ? BLOCKS : BLOCKS / 2;
+    bool ok = both || gr_fail_memory(err, "trying lanes");
+    for (int b = 0; ok && b < blocks; b++) {
+        ok = sample(c, known, &both[0], err);
+        const size_t bytes = program->memory.planned;
+        ok = ok && sample(c, lanes, &both[1], err) &&
+             (program->options.no_memory_plan || program->memory.planned <= bytes + c->spare_bytes);
+    }
+    ok = ok && is_faster(c, &both[0], &both[1]);
+    free(both);
+    return ok;
+}
+
 /*
- * What was chosen section by section must make whole steps faster, in the memory that they will
+ * What was found section by section must make whole steps faster, in the memory that they will
  * have, and without lanes' threads about where there are none; else nothing new is taken.
  */
 static bool confirm(struct gr_choosing *c, struct gr_error *err)
 {
-    struct gr_program *program = c->program;
-    struct samples *both = calloc(2, sizeof *both);
-    int *lanes = calloc(2 * c->n_sections + 1, sizeof *lanes), *with = lanes + c->n_sections;
-    bool any = false, confirmed = false, ok = both && lanes;
-    struct gr_error failed = {0};
-    const int blocks = c->trial.seconds < 0.1 ? BLOCKS : BLOCKS / 2;
-    for (size_t k = 0; ok && k < c->n_sections; k++) {
-        lanes[k] = c->offers[k].known;
-        with[k] = c->offers[k].open ? c->offers[k].lanes : lanes[k];
-        any = any || with[k] != lanes[k];
+    int *known = calloc(2 * c->n_sections + 1, sizeof *known);
+    bool confirmed = false;
+    if (!known)
+        return gr_fail_memory(err, "trying lanes");
+    int *lanes = known + c->n_sections;
+    for (size_t i = 0; !confirmed && i < sizeof promising / sizeof *promising; i++) {
+        struct gr_error failed = {0};
+        bool any = false; /* that was not compared already */
+        for (size_t k = 0; k < c->n_sections; k++) {
+            const struct gr_offer *offer = &c->offers[k];
+            const bool takes = offer->open && offer->lanes && offer->ratio < promising[i];
+            known[k] = offer->known;
+            lanes[k] = takes ? offer->lanes : offer->known;
+            any = any || (takes && (i == 0 || offer->ratio >= promising[i - 1]));
+        }
+        confirmed = any && compare(c, known, lanes, &failed);
     }
-    for (int b = 0; ok && any && b < blocks; b++) {
-        if (!sample(c, lanes, &both[0], &failed))
-            break;
-        const size_t bytes = program->memory.planned;
-        if (!sample(c, with, &both[1], &failed))
-            break;
-        any = program->options.no_memory_plan || program->memory.planned <= bytes + c->spare_bytes;
-    }
-    if (ok && any && failed.status == GR_OK)
-        confirmed = is_faster(c, &both[0], &both[1]);
-    for (size_t k = 0; ok && k < c->n_sections; k++)
-        if (c->offers[k].open)
-            c->offers[k].lanes = confirmed ? with[k] : 0;
-    free(both);
-    free(lanes);
-    return ok || gr_fail_memory(err, "trying lanes");
+    for (size_t k = 0; k < c->n_sections; k++)
+        if (c->offers[k].open) {
+            struct gr_offer *offer = &c->offers[k];
+            offer->lanes = confirmed ? lanes[k] : 0;
+            offer->seconds = offer->lanes ? offer->seconds : offer->serial;
+        }
+    free(known);
+    return true;
 }
 
 /* The most that may be alive in a section: what the program needs without lanes, and a little. */

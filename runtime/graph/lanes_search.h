@@ -18,6 +18,7 @@ struct gr_offer {
     int lanes;      /* the best number so far */
     double ratio;   /* its time by that without lanes */
     double seconds; /* its time, with what stands between it and the next */
+    double serial;  /* that without lanes */
 };
 
 /* The choice for all sections of a program. */

@@ -180,7 +180,6 @@ static bool look_up(struct gr_choosing *c)
         struct gr_offer *offer = &c->offers[k];
         name_section(c, &c->sections[k], offer);
         const char *choice = gr_tuning_find(c->program->options.tuning, offer->key);
-        offer->ratio = 1;
         offer->open = !choice || !read_choice(choice, c->threads, &offer->known) ||
                       offer->known > c->sections[k].branches;
         offer->known = offer->lanes = offer->open ? 0 : offer->known;

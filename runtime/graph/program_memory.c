@@ -246,12 +246,14 @@ static struct gr_kernel *trial_of(const struct gr_program *program, size_t s)
     return program->trial && program->steps[s].lane ? &program->trial[s] : NULL;
 }
 
-/* Enough for the kernel of a step, and for the one on trial. */
+/* Enough for the kernel of a step, or for the one on trial, or for both. */
 static size_t scratch_of(const struct gr_program *program, size_t s)
 {
     const size_t bytes = program->steps[s].kernel.scratch_bytes;
     const struct gr_kernel *trial = trial_of(program, s);
-    return trial && trial->scratch_bytes > bytes ? trial->scratch_bytes : bytes;
+    if (!trial || (program->trial_both && trial->scratch_bytes < bytes))
+        return bytes;
+    return trial->scratch_bytes;
 }
 
 static void list_lifetimes(struct placing *p)

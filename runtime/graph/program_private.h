@@ -49,6 +49,7 @@ struct gr_program {
     int most_lanes;
     struct gr_failure *failures; /* [most_lanes] of the lanes in a run */
     struct gr_kernel *trial;     /* [n_steps] while lanes are tried: the kernels in a lane */
+    bool trial_both;             /* and memory for the steps' own kernels too */
 
     uint64_t constants_version; /* sum of the parameters' versions at the last run; 0: never ran */
     bool profiling;
