@@ -190,6 +190,7 @@ static const struct way {
     plan_fn *plan[3]; /* by enum pass */
 } ways[] = {
     {"direct", always, {gr_conv_onednn_forward, gr_conv_onednn_data, gr_conv_onednn_weights}},
+    {"channels last", gr_conv_takes_channels_last, {gr_conv_channels_last_forward, NULL, NULL}},
     {"winograd",
      gr_conv_takes_winograd,
      {gr_conv_winograd_forward, gr_conv_winograd_data, gr_conv_winograd_weights}},

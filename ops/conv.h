@@ -64,6 +64,8 @@ bool gr_conv_takes_winograd(const struct gr_planning *planning); /* conv_winogra
 bool gr_conv_winograd_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_winograd_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_winograd_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_takes_channels_last(const struct gr_planning *planning); /* nhwc: conv_onednn.c */
+bool gr_conv_channels_last_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_flips(const struct gr_planning *planning); /* the filters: conv_flipped.c */
 bool gr_conv_flipped_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_deepens(const struct gr_planning *planning); /* space to depth: conv_deep.c */

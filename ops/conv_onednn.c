@@ -32,8 +32,9 @@ void gr_conv_descs_release(struct gr_conv_descs *d)
 }
 
 /*
- * Always as for training: inference would get kernels (brgconv, nhwc) that are no faster and want
- * other layouts, so that an evaluation between epochs would keep its weights twice.
+ * Always as for training: for inference oneDNN would prefer other layouts (nhwc), so that an
+ * evaluation between epochs would keep its weights twice. Where those are faster, they are a way of
+ * their own.
  */
 dnnl_status_t gr_conv_forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
                                  dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d,
@@ -98,22 +99,37 @@ static bool accept(struct gr_planning *planning, dnnl_status_t status, dnnl_prim
            (!usable || gr_onednn_kernel(planning, pd, args, n_args, err));
 }
 
-bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
+/* The last input as a convolution to `last` (channels last) or blocked channels reads it. */
+static bool addend_desc(struct gr_desc *desc, const struct gr_planning *planning, bool last,
                         struct gr_error *err)
+{
+    const struct gr_value *value = planning->node->outputs[0];
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    return last ? gr_desc_tagged(desc, 4, value->shape.dim, type, dnnl_nhwc, err)
+                : gr_desc_blocked(desc, value, type, err);
+}
+
+static bool fused_attr(const struct gr_planning *planning, bool last, dnnl_primitive_attr_t *attr,
+                       struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     struct gr_desc addend = {0};
     *attr = NULL;
     if (!a->add && !a->activation.function)
         return true;
-    if (a->add &&
-        !gr_desc_blocked(&addend, planning->node->outputs[0], gr_planning_dtype(planning), err))
+    if (a->add && !addend_desc(&addend, planning, last, err))
         return false;
     *attr = gr_onednn_fused_attr(gr_desc_get(&addend),
                                  a->activation.function ? &a->activation.algorithm : NULL,
                                  a->activation.alpha);
     gr_desc_release(&addend);
     return *attr || gr_fail_memory(err, "a convolution's attributes");
+}
+
+bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
+                        struct gr_error *err)
+{
+    return fused_attr(planning, false, attr, err);
 }
 
 /* bf16: the f32 master lies as its gradient will, so that the update needs no reorder. */
@@ -142,7 +158,18 @@ static bool find_home(struct gr_planning *planning, struct gr_error *err)
     return ok;
 }
 
-bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
+/* Activations in nhwc instead of in any layout. */
+static bool put_channels_last(struct gr_conv_descs *d, const struct gr_conv_sizes *s,
+                              enum gr_dtype type, struct gr_error *err)
+{
+    const int64_t src[] = {s->n, s->c, s->h, s->w}, dst[] = {s->n, s->o, s->oh, s->ow};
+    gr_desc_release(&d->src);
+    gr_desc_release(&d->dst);
+    return gr_desc_tagged(&d->src, 4, src, type, dnnl_nhwc, err) &&
+           gr_desc_tagged(&d->dst, 4, dst, type, dnnl_nhwc, err);
+}
+
+static bool plan_forward(struct gr_planning *planning, bool last, struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
@@ -158,8 +185,9 @@ bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
     dnnl_primitive_attr_t fused = NULL;
     dnnl_primitive_desc_t pd = NULL;
     struct gr_conv_descs d = {0};
-    bool ok =
-        gr_conv_descs_init(&d, a, &s, type, type, err) && gr_conv_fused_attr(planning, &fused, err);
+    bool ok = gr_conv_descs_init(&d, a, &s, type, type, err) &&
+              (!last || put_channels_last(&d, &s, type, err)) &&
+              fused_attr(planning, last, &fused, err);
     if (ok) {
         const dnnl_status_t status =
             gr_conv_forward_pd(&pd, planning->backend, dnnl_convolution_direct, &d,
@@ -170,6 +198,22 @@ bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
         dnnl_primitive_attr_destroy(fused);
     gr_conv_descs_release(&d);
     return ok;
+}
+
+bool gr_conv_onednn_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan_forward(planning, false, err);
+}
+
+/* In training, the backward passes would want the activations otherwise. */
+bool gr_conv_takes_channels_last(const struct gr_planning *planning)
+{
+    return !planning->node->graph->training;
+}
+
+bool gr_conv_channels_last_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan_forward(planning, true, err);
 }
 
 bool gr_conv_onednn_data(struct gr_planning *planning, struct gr_error *err)

@@ -82,6 +82,9 @@ struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
                                       const struct gr_layout *layout)
 {
     struct gr_lanes lanes = gr_loops_lanes(layout);
+    if (!lanes.count && layout)
+        lanes =
+            (struct gr_lanes){gr_onednn_widest_lanes(planning->backend), layout->dtype == GR_BF16};
     lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16);
     return lanes;
 }

@@ -129,11 +129,12 @@ static bool plan(struct gr_planning *planning, int data_input, struct gr_error *
     const struct gr_lrn_attrs *a = node->attrs;
     const struct gr_shape *shape = &node->outputs[0]->shape;
     const struct gr_layout *layout = planning->src[data_input];
-    if (!gr_loops_lanes(layout).count)
+    if (!gr_loops_lanes(layout).count && shape->rank != 4)
         layout = &gr_layout_plain;
     const struct gr_lanes lanes = gr_loops_wanted_lanes(planning, layout);
-    if (lanes.bf16 && !(layout = gr_onednn_lanes(planning->backend, node->inputs[data_input], shape,
-                                                 GR_BF16, lanes.count, err)))
+    if ((lanes.bf16 || !gr_loops_lanes(layout).count) &&
+        !(layout = gr_onednn_lanes(planning->backend, node->inputs[data_input], shape,
+                                   lanes.bf16 ? GR_BF16 : GR_F32, lanes.count, err)))
         return false;
     struct lrn_state *s = calloc(1, sizeof *s);
     if (!s)

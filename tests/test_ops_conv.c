@@ -184,6 +184,19 @@ static void winograd_by_parts_of_the_batch_is_its_definition(void **state)
     gr_op_check_run(&check);
 }
 
+static void with_channels_last_it_is_its_definition(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct gr_op_check check = random_conv(seed + 200);
+        check.choice = "channels last";
+        check.bf16 = seed % 3 == 0;
+        check.tolerance = check.bf16 ? 4e-3 : 0;
+        check.no_gradient = true; /* for inference only */
+        gr_op_check_run(&check);
+    }
+}
+
 static void a_data_gradient_by_flipped_filters_is_the_gradient(void **state)
 {
     (void)state;
@@ -285,6 +298,7 @@ int main(void)
         cmocka_unit_test(linear_of_any_shape_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(winograd_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(winograd_by_parts_of_the_batch_is_its_definition),
+        cmocka_unit_test(with_channels_last_it_is_its_definition),
         cmocka_unit_test(a_data_gradient_by_flipped_filters_is_the_gradient),
         cmocka_unit_test(in_bf16_a_convolution_is_its_definition_to_eight_bits),
         cmocka_unit_test(in_bf16_squares_of_pixels_as_channels_are_the_same_convolution),

@@ -86,6 +86,11 @@ static bool is_blocked(const struct gr_step *step)
     return step->node->n_outputs && step->dst_layouts[0] != &gr_layout_plain;
 }
 
+static bool has_channels_last(const struct gr_step *step)
+{
+    return is_blocked(step) && strstr(step->dst_layouts[0]->name, "nhwc") != NULL;
+}
+
 static bool is_constant(const struct gr_step *step)
 {
     return step->constant;
@@ -106,6 +111,24 @@ static void inference_is_the_same_without_fusion(void **state)
     assert_true(gr_program_step_count(a.program) < gr_program_step_count(b.program));
     gr_net_release(&a);
     gr_net_release(&b);
+}
+
+/* Every convolution in nhwc, and between them LRN, pools, a residual add and a concat. */
+static void inference_is_the_same_with_channels_last(void **state)
+{
+    (void)state;
+    const struct gr_net_options usual = {.batch = BATCH};
+    struct gr_net_options last = usual;
+    last.program.choice = "channels last";
+    expect_same(&last, &usual, 1, 1e-5);
+    struct gr_net net;
+    gr_net_init(&net, &last);
+    assert_true(count_steps(&net, has_channels_last) >= 4);
+    gr_net_release(&net);
+    if (!gr_check_has_bf16())
+        return;
+    last.program.precision = GR_PRECISION_BF16;
+    expect_same(&last, &usual, 1, 0.03);
 }
 
 static void training_is_the_same_without_fusion(void **state)
@@ -584,6 +607,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inference_is_the_same_without_fusion),
+        cmocka_unit_test(inference_is_the_same_with_channels_last),
         cmocka_unit_test(training_is_the_same_without_fusion),
         cmocka_unit_test(the_independent_kernels_give_the_same_inference),
         cmocka_unit_test(the_independent_kernels_give_the_same_gradients),
