@@ -67,6 +67,17 @@ static void backend_free(struct gr_backend *backend)
     free(backend);
 }
 
+/* oneDNN fixes the threads of a primitive when it is created: what OpenMP would give it then. */
+static int backend_threads(struct gr_backend *backend, int threads)
+{
+    const int before = backend->threads;
+    if (threads) {
+        backend->threads = threads;
+        omp_set_num_threads(threads);
+    }
+    return before;
+}
+
 static bool check_precision(struct gr_backend *backend, enum gr_precision precision,
                             struct gr_error *err)
 {
@@ -125,6 +136,7 @@ const struct gr_registry *gr_standard_ops(void)
         .fill = &gr_op_fill,
         .backend_new = backend_new,
         .backend_free = backend_free,
+        .backend_threads = backend_threads,
         .check_precision = check_precision,
         .machine = machine,
         .convert = gr_onednn_convert,

@@ -82,7 +82,8 @@ enum gr_kernels {
 
 /*
  * Convolutions and the like can be computed by several kernels, and which is the fastest depends on
- * the machine. Measured once, a choice is kept in the folder `tuning`.
+ * the machine; so does whether branches of a model run beside each other. Measured once, a choice
+ * is kept in the folder `tuning`.
  */
 enum gr_tune {
     GR_TUNE_OFF,     /* the usual kernels */

@@ -261,6 +261,30 @@ static void inference_allocates_nothing(void **state)
     expect_none_while_running(&(struct gr_net_options){.batch = 4, .kernels = GR_KERNELS_OPENBLAS});
 }
 
+/* Lanes of one thread. With more threads OpenMP may start some anew, whether in lanes or not. */
+static void lanes_allocate_nothing(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_net_options options = {.batch = 4,
+                                     .training = true,
+                                     .update = true,
+                                     .branching = true,
+                                     .threads = 2,
+                                     .program.choice = "direct"};
+    struct gr_net net;
+    struct gr_tuning *tuning = options.program.tuning = gr_tuning_new(true, &err);
+    assert_non_null(tuning);
+    gr_net_init(&net, &options);
+    gr_net_release(&net);
+    assert_true(gr_tuning_count(tuning) > 0);
+    for (size_t k = 0; k < gr_tuning_count(tuning); k++)
+        assert_true(
+            gr_tuning_record(tuning, gr_tuning_entry(tuning, k).key, "lanes:2", 1, true, &err));
+    expect_none_while_running(&options);
+    gr_tuning_free(tuning);
+}
+
 static void checked_and_poisoned_steps_allocate_nothing(void **state)
 {
     (void)state;
@@ -285,6 +309,7 @@ int main(void)
         cmocka_unit_test(a_training_step_of_the_independent_kernels_allocates_nothing),
         cmocka_unit_test(steps_of_chosen_kernels_and_in_bf16_allocate_nothing),
         cmocka_unit_test(inference_allocates_nothing),
+        cmocka_unit_test(lanes_allocate_nothing),
         cmocka_unit_test(checked_and_poisoned_steps_allocate_nothing),
         cmocka_unit_test(a_traced_step_allocates_nothing),
     };

@@ -28,6 +28,8 @@ struct published {
 static struct published models[] = {
     {"alexnet_is_as_published_and_trains", "alexnet", 60965224, 724406816, 1000, "conv2.weight",
      256 * 48 * 5 * 5},
+    {"alexnet_in_two_towers_is_as_published_and_trains", "alexnet-two-tower", 60965224, 724406816,
+     1000, "gpu2.low.conv2.weight", 128 * 48 * 5 * 5},
     {"alexnet_of_caffe_is_as_published_and_trains", "alexnet-caffe", 60965224, 724406816, 1000,
      "fc6.weight", 4096 * 9216},
     {"alexnet_of_torchvision_is_as_published_and_trains", "alexnet-torchvision", 61100840,

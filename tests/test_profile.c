@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,12 +223,14 @@ static void the_nodes_sum_up_to_the_step(void **state)
         json_t *json = bench_json(GR_SOURCE_DIR "/models/lenet.yaml", "train", "128", "bench.json");
         const json_t *nodes = json_object_get(json, "nodes");
         const double step = gr_tool_number(json, "nodes_step_seconds"),
-                     all = gr_tool_number(json, "nodes_seconds");
+                     all = gr_tool_number(json, "nodes_seconds"),
+                     wall = gr_tool_number(json, "nodes_wall_seconds");
         double sum = 0;
         for (size_t n = 0; n < json_array_size(nodes); n++)
             sum += gr_tool_number(json_array_get(nodes, n), "seconds");
         assert_true(fabs(sum / all - 1) < 1e-6);
         assert_true(all <= step);
+        assert_true(fabs(wall / all - 1) < 1e-6); /* one after the other */
         assert_true(step >= gr_tool_number(json, "step_seconds_min") * (1 - 1e-6));
         assert_true(step <= gr_tool_number(json, "step_seconds_max") * (1 + 1e-6));
         best = fmax(best, all / step);
@@ -318,6 +321,82 @@ static void a_trace_on_standard_output_stands_alone(void **state)
         gr_tool_run(5, "bench", gr_tool_model(), "--steps", "1", "--trace", "no/folder/t", NULL);
     gr_tool_contains(outcome.err, "cannot write no/folder/t: No such file or directory");
     gr_outcome_release(&outcome);
+}
+
+/* ---- lanes ------------------------------------------------------------------------------- */
+
+static const char towers[] =
+    "format: 1\n"
+    "name: towers\n"
+    "inputs: {image: {shape: [16, 16, 16]}}\n"
+    "nodes:\n"
+    "  - {name: a1, op: conv, inputs: image, out_channels: 32, kernel: 3, pad: 1}\n"
+    "  - {name: a2, op: conv, out_channels: 32, kernel: 3, pad: 1}\n"
+    "  - {name: b1, op: conv, inputs: image, out_channels: 32, kernel: 3, pad: 1}\n"
+    "  - {name: b2, op: conv, out_channels: 32, kernel: 3, pad: 1}\n"
+    "  - {name: both, op: concat, inputs: [a2, b2]}\n";
+
+/* Makes every section in the cache's only file one that runs in two lanes; returns how many. */
+static size_t choose_lanes(void)
+{
+    char folder[GR_FOLDER_PATH];
+    glob_t files;
+    const char *key;
+    json_t *choice;
+    size_t sections = 0;
+    gr_folder_file("cache/kernels-*.json", folder);
+    assert_int_equal(glob(folder, 0, NULL, &files), 0);
+    assert_int_equal(files.gl_pathc, 1);
+    char *text = gr_tool_read(files.gl_pathv[0]);
+    json_t *json = gr_tool_parse(text);
+    json_object_foreach(json_object_get(json, "choices"), key, choice)
+    {
+        if (strncmp(key, "lanes of 2 threads: ", 20) != 0)
+            continue;
+        json_object_set_new(choice, "kernel", json_string("lanes:2"));
+        sections++;
+    }
+    assert_int_equal(json_dump_file(json, files.gl_pathv[0], 0), 0);
+    globfree(&files);
+    json_decref(json);
+    free(text);
+    return sections;
+}
+
+static void nodes_in_lanes_have_tracks_of_their_own_and_are_counted_once(void **state)
+{
+    (void)state;
+    char model[GR_FOLDER_PATH], file[GR_FOLDER_PATH];
+    size_t nodes[3] = {0}; /* by track; 0: the steps */
+    gr_tool_save(gr_folder_file("towers.yaml", model), towers);
+    gr_folder_file("trace.json", file);
+    struct gr_outcome outcome = gr_tool_run(0, "bench", model, "--mode", "infer", "--batch", "4",
+                                            "--threads", "2", "--steps", "1", NULL);
+    gr_outcome_release(&outcome);
+    assert_int_equal(choose_lanes(), 1);
+    outcome = gr_tool_run(0, "bench", model, "--mode", "infer", "--batch", "4", "--threads", "2",
+                          "--steps", "5", "--nodes", "--trace", file, NULL);
+    gr_tool_contains(outcome.out, "\nsum of ");
+    gr_tool_contains(outcome.out, "\nlanes counted once ");
+    gr_outcome_release(&outcome);
+    char *text = gr_tool_read(file);
+    json_t *json = gr_tool_parse(text);
+    const json_t *events = json_object_get(json, "traceEvents");
+    for (size_t i = 0; i < json_array_size(events); i++) {
+        const json_t *event = json_array_get(events, i);
+        const size_t track = (size_t)gr_tool_number(event, "tid");
+        assert_true(track < 3);
+        nodes[track] += is_text(event, "ph", "X");
+    }
+    assert_int_equal(nodes[0], 5);
+    assert_true(nodes[1] >= 3 * 5 && nodes[2] >= 2 * 5);
+    const json_t *bench = json_object_get(json, "otherData");
+    const double wall = gr_tool_number(bench, "nodes_wall_seconds");
+    assert_true(wall <= gr_tool_number(bench, "nodes_step_seconds"));
+    assert_true(wall <= gr_tool_number(bench, "nodes_seconds"));
+    assert_true(2 * wall >= gr_tool_number(bench, "nodes_seconds"));
+    json_decref(json);
+    free(text);
 }
 
 /* ---- drawings ---------------------------------------------------------------------------- */
@@ -411,6 +490,7 @@ int main(void)
         TOOL(the_table_ends_with_the_sum_and_the_step),
         TOOL(a_trace_has_an_event_for_each_execution_and_step),
         TOOL(a_trace_on_standard_output_stands_alone),
+        TOOL(nodes_in_lanes_have_tracks_of_their_own_and_are_counted_once),
         TOOL(a_drawing_takes_mode_and_batch_from_its_profile),
         TOOL(a_profile_that_does_not_fit_is_told),
         TOOL(a_file_that_is_no_profile_is_told),

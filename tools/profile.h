@@ -6,7 +6,8 @@
  *
  * The figures are means over the quarter of the steps around the median: means, because the nodes'
  * then sum up to the step's; around the median, because a step that something else delayed would
- * spoil them.
+ * spoil them. Nodes that ran beside each other in lanes sum up to more; so there is also the time
+ * in which any node ran.
  */
 #ifndef GR_TOOLS_PROFILE_H
 #define GR_TOOLS_PROFILE_H
@@ -38,6 +39,8 @@ struct gr_profile {
     struct gr_profile_row *rows;   /* [n_nodes] in order of execution */
     struct gr_peak peak;
     double step_seconds, nodes_seconds; /* of the step, and the sum of its nodes */
+    double wall_seconds;                /* in which any node ran: lanes counted once */
+    bool in_lanes;                      /* some nodes ran beside others */
 };
 
 /* Has room for so many steps of the plan, which it watches from now on. */
@@ -55,7 +58,10 @@ bool gr_profile_finish(struct gr_profile *profile, struct gr_context *context,
 /* A table of the nodes, slowest first. Returns an exit code. */
 int gr_profile_print(const struct gr_profile *profile);
 
-/* Adds "peak", "nodes", "nodes_seconds" and "nodes_step_seconds" to an object. */
+/*
+ * Adds "peak", "nodes", "nodes_seconds", "nodes_wall_seconds" and "nodes_step_seconds" to an
+ * object.
+ */
 bool gr_profile_add_json(const struct gr_profile *profile, json_t *object);
 
 /*

@@ -234,6 +234,11 @@ struct gr_registry {
 
     struct gr_backend *(*backend_new)(int threads, enum gr_kernels kernels, struct gr_error *err);
     void (*backend_free)(struct gr_backend *backend);
+    /*
+     * For how many threads kernels are planned from now on, by the calling thread; returns what it
+     * was. 0 only asks.
+     */
+    int (*backend_threads)(struct gr_backend *backend, int threads);
     /* A usage error that says what is missing, where the processor cannot compute in precision. */
     bool (*check_precision)(struct gr_backend *backend, enum gr_precision precision,
                             struct gr_error *err);

@@ -300,9 +300,10 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
     ok = ok && settle_targets(program, err) &&
-         (!options->memory_budget || gr_recompute(program, err)) && gr_program_place(program, err);
+         (!options->memory_budget || gr_recompute(program, err));
     if (ok)
         guard_targets(program);
+    ok = ok && gr_program_choose_lanes(program, err) && gr_program_place(program, err);
 out:
     free(keep);
     free(order);
@@ -350,6 +351,7 @@ void gr_program_free(struct gr_program *program)
     for (size_t s = 0; s < program->n_steps; s++)
         if (program->steps[s].kernel.free_state)
             program->steps[s].kernel.free_state(program->steps[s].kernel.state);
+    gr_program_release_lanes(program);
     free(program->steps);
     free(program->slots);
     free(program->deaths);

@@ -21,7 +21,8 @@ struct gr_program_options {
     bool run_updates;  /* update nodes run though no target depends on them */
     enum gr_precision precision;
     const char *choice; /* tests: nodes that have this candidate take it; NULL: none is forced */
-    struct gr_tuning *tuning; /* choices of kernels that it takes and records; NULL: the usual */
+    /* Choices of kernels and of lanes that it takes and records; NULL: the usual, and no lanes. */
+    struct gr_tuning *tuning;
     size_t memory_budget; /* bytes of arena, parameters and states; 0: no bound. See recompute.h */
     /*
      * What a step is expected to take, for the choice of what to compute again; may be NULL, and
@@ -64,6 +65,7 @@ struct gr_step {
     double
         measured;   /* seconds that it took when it was chosen by measuring; negative: it was not */
     double seconds; /* spent in it while profiling */
+    int lane;       /* from 1, where it runs beside others; 0: alone, on all threads */
     double again;   /* of a step that computes again: its expected share of the time of a run */
     bool guarded;   /* a scalar target of a training step: must be finite, or the run stops here */
     bool constant;  /* depends on parameters alone: run when they changed, not each time */

@@ -1,12 +1,14 @@
 /*
- * What the three files of a program share: compiling (program.c), memory (program_memory.c) and
- * running (program_run.c).
+ * What the files of a program share: compiling (program.c), branches beside each other
+ * (program_lanes.c), memory (program_memory.c) and running (program_run.c).
  */
 #ifndef GR_GRAPH_PROGRAM_PRIVATE_H
 #define GR_GRAPH_PROGRAM_PRIVATE_H
 
+#include "base/lanes.h"
 #include "graph/memory.h"
 #include "graph/program.h"
+#include "graph/sections.h"
 
 /* A value as the program sees it. */
 struct gr_slot {
@@ -40,10 +42,25 @@ struct gr_program {
     struct gr_death *deaths; /* when poisoning: what dies after each step */
     size_t n_deaths;
 
+    struct gr_section *sections; /* that run in lanes, in order */
+    size_t n_sections;
+    size_t *section_bytes;   /* alive during each of them, constants included, as last placed */
+    struct gr_lanes **lanes; /* [most_lanes + 1] by their number; NULL: not needed */
+    int most_lanes;
+    struct gr_failure *failures; /* [most_lanes] of the lanes in a run */
+    struct gr_kernel *trial;     /* [n_steps] while lanes are tried: the kernels in a lane */
+    bool trial_both;             /* and memory for the steps' own kernels too */
+
     uint64_t constants_version; /* sum of the parameters' versions at the last run; 0: never ran */
     bool profiling;
     gr_timing_fn *timing; /* hears of each step, or NULL */
     void *timing_user;
+};
+
+/* The first step that failed in a lane. */
+struct gr_failure {
+    size_t step;
+    struct gr_error err; /* status GR_OK: none did */
 };
 
 /* A buffer's end of life. */
@@ -56,7 +73,10 @@ struct gr_death {
 /* Makes a slot for each value of the graph that has none. */
 bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err);
 
-/* Plans the arena, allocates it, and binds every kernel to its buffers. */
+/*
+ * Plans the arena, allocates it, and binds every kernel to its buffers; again, if need be, with
+ * other kernels or sections. Kernels on trial share their steps' buffers.
+ */
 bool gr_program_place(struct gr_program *program, struct gr_error *err);
 
 /*
@@ -65,5 +85,22 @@ bool gr_program_place(struct gr_program *program, struct gr_error *err);
  */
 bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
                         struct gr_error *err);
+
+/* The steps as work, for finding sections in them. To be released, also after a failure. */
+bool gr_program_list_work(const struct gr_program *program, struct gr_work *work,
+                          struct gr_error *err);
+void gr_program_release_work(struct gr_work *work);
+
+/* Does the step update so much that it would wait for memory, beside others no less than alone? */
+bool gr_program_updates_much(const struct gr_program *program, const struct gr_step *step);
+
+/*
+ * Decides which sections run in lanes, as options.tuning knows or by measuring, and gives their
+ * steps kernels for a lane's share of the threads. To be placed afterwards.
+ */
+bool gr_program_choose_lanes(struct gr_program *program, struct gr_error *err);
+
+/* Frees what gr_program_choose_lanes made. */
+void gr_program_release_lanes(struct gr_program *program);
 
 #endif

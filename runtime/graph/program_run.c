@@ -1,5 +1,6 @@
 /*
- * Running a program: the steps in order. Nothing is allocated here.
+ * Running a program: the steps in order, those of a section in lanes beside each other. Nothing is
+ * allocated here.
  */
 #include <math.h>
 #include <string.h>
@@ -81,37 +82,93 @@ static void count_updates(struct gr_program *program, const struct gr_step *step
 }
 
 /* Adds up, or tells, how long the step took that has just ended. */
-static void note_time(const struct gr_program *program, size_t index, double start)
+static void note_time(const struct gr_program *program, struct gr_step *step, double start)
 {
-    struct gr_step *step = &program->steps[index];
-    const struct gr_timing timing = {
-        .node = index, .start = start, .seconds = gr_seconds() - start};
+    const struct gr_timing timing = {.node = (size_t)(step - program->steps),
+                                     .lane = step->lane ? step->lane - 1 : 0,
+                                     .start = start,
+                                     .seconds = gr_seconds() - start};
     step->seconds += timing.seconds;
     if (program->timing)
         program->timing(program->timing_user, &timing);
 }
 
+/* What one run is, for every lane. */
+struct running {
+    struct gr_program *program;
+    const struct gr_section *section; /* that runs in lanes now */
+    const struct gr_run *run;
+    bool renew, timed; /* constants too; each step */
+};
+
+static bool run_step(const struct running *running, struct gr_step *step, struct gr_error *err)
+{
+    struct gr_program *program = running->program;
+    const struct gr_run *run = running->run;
+    if (!step->kernel.run || (step->constant && !running->renew))
+        return true;
+    const double start = running->timed ? gr_seconds() : 0;
+    if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
+        return false;
+    if (running->timed)
+        note_time(program, step, start);
+    if (!check_guard(step, run, err))
+        return false;
+    count_updates(program, step);
+    return !program->options.check_finite || check_finite(program, step, run, err);
+}
+
+/* The steps of one lane, up to the first that fails. */
+static void run_lane(void *user, int lane)
+{
+    const struct running *running = user;
+    struct gr_program *program = running->program;
+    struct gr_failure *failure = &program->failures[lane];
+    failure->err.status = GR_OK;
+    for (int s = running->section->first; s <= running->section->last; s++) {
+        struct gr_step *step = &program->steps[s];
+        if (step->lane != lane + 1 || run_step(running, step, &failure->err))
+            continue;
+        failure->step = (size_t)s;
+        return;
+    }
+}
+
+/* A section in lanes. Of several failures the first in the order of the steps is reported. */
+static bool run_section(struct running *running, struct gr_error *err)
+{
+    const struct gr_program *program = running->program;
+    const int lanes = running->section->lanes;
+    const struct gr_failure *first = NULL;
+    gr_lanes_run(program->lanes[lanes], run_lane, running);
+    for (int l = 0; l < lanes; l++) {
+        const struct gr_failure *failure = &program->failures[l];
+        if (failure->err.status != GR_OK && (!first || failure->step < first->step))
+            first = failure;
+    }
+    return !first || gr_fail(err, first->err.status, "%s", first->err.message);
+}
+
 bool gr_program_run(struct gr_program *program, const struct gr_run *run, struct gr_error *err)
 {
     const uint64_t version = parameters_version(program);
-    const bool renew = version != program->constants_version;
-    const bool timed = program->profiling || program->timing;
+    struct running running = {.program = program,
+                              .run = run,
+                              .renew = version != program->constants_version,
+                              .timed = program->profiling || program->timing};
+    size_t next = 0; /* section */
     for (size_t s = 0; s < program->n_steps; s++) {
-        struct gr_step *step = &program->steps[s];
-        if (!step->kernel.run || (step->constant && !renew))
-            continue;
-        const double start = timed ? gr_seconds() : 0;
-        if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))
+        const size_t first = s;
+        if (next < program->n_sections && (size_t)program->sections[next].first == s) {
+            running.section = &program->sections[next++];
+            if (!run_section(&running, err))
+                return false;
+            s = (size_t)running.section->last;
+        } else if (!run_step(&running, &program->steps[s], err)) {
             return false;
-        if (timed)
-            note_time(program, s, start);
-        if (!check_guard(step, run, err))
-            return false;
-        count_updates(program, step);
-        if (program->options.check_finite && !check_finite(program, step, run, err))
-            return false;
-        if (program->deaths)
-            poison(program, (int)s);
+        }
+        for (size_t d = first; program->deaths && d <= s; d++)
+            poison(program, (int)d);
     }
     program->constants_version = version;
     return true;

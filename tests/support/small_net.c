@@ -19,9 +19,9 @@ static const char prefix[] = "grad:";
 
 /* ---- building ---------------------------------------------------------------------------- */
 
-/* A node; inputs by name, up to two. */
+/* A node; inputs by name. */
 struct row {
-    const char *name, *op, *inputs[2];
+    const char *name, *op, *inputs[4];
     struct gr_check_attr attrs[5];
 };
 
@@ -52,6 +52,63 @@ static const struct row rows[] = {
     {"f2", "linear", {"d2"}, {{"out_features", 1, {GR_NET_CLASSES}}}},
     {"prob", "softmax", {"f2"}, {{0}}},
     {"loss", "softmax_cross_entropy", {"f2", "label"}, {{0}}},
+    {0},
+};
+
+/* Filters of several sizes beside each other, twice, and two towers with a norm in each. */
+static const struct row branching[] = {
+    {"c1", "conv", {"image"}, {{"out_channels", 1, {32}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"n1", "batch_norm", {"c1"}, {{0}}},
+    {"r1", "relu", {"n1"}, {{0}}},
+    {"a1", "conv", {"r1"}, {{"out_channels", 1, {32}}, {"kernel", 1, {1}}}},
+    {"ra1", "relu", {"a1"}, {{0}}},
+    {"b1", "conv", {"r1"}, {{"out_channels", 1, {16}}, {"kernel", 1, {1}}}},
+    {"b2", "conv", {"b1"}, {{"out_channels", 1, {16}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"rb2", "relu", {"b2"}, {{0}}},
+    {"d1", "conv", {"r1"}, {{"out_channels", 1, {16}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"td1", "tanh", {"d1"}, {{0}}},
+    {"p1", "max_pool", {"r1"}, {{"kernel", 1, {3}}, {"stride", 1, {1}}, {"pad", 1, {1}}}},
+    {"e1", "conv", {"p1"}, {{"out_channels", 1, {16}}, {"kernel", 1, {1}}}},
+    {"cat1", "concat", {"ra1", "rb2", "td1", "e1"}, {{0}}},
+    {"n2", "batch_norm", {"cat1"}, {{0}}},
+    {"p2", "max_pool", {"n2"}, {{"kernel", 1, {3}}, {"stride", 1, {2}}}},
+    {"u1", "conv", {"p2"}, {{"out_channels", 1, {32}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"ru1", "relu", {"u1"}, {{0}}},
+    {"nu1", "lrn", {"ru1"}, {{"size", 1, {5}}, {"alpha", 1, {0.1}}}},
+    {"u2", "conv", {"nu1"}, {{"out_channels", 1, {32}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"v1", "conv", {"p2"}, {{"out_channels", 1, {32}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"nv1", "batch_norm", {"v1"}, {{0}}},
+    {"rv1", "relu", {"nv1"}, {{0}}},
+    {"v2", "conv", {"rv1"}, {{"out_channels", 1, {32}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"dv2", "dropout", {"v2"}, {{0}}},
+    {"cat2", "concat", {"u2", "dv2"}, {{0}}},
+    {"n3", "batch_norm", {"cat2"}, {{0}}},
+    {"p3", "avg_pool", {"n3"}, {{"kernel", 1, {3}}}},
+    {"flat", "flatten", {"p3"}, {{0}}},
+    {"f1", "linear", {"flat"}, {{"out_features", 1, {40}}}},
+    {"g1", "linear", {"flat"}, {{"out_features", 1, {40}}}},
+    {"sum", "add", {"f1", "g1"}, {{0}}},
+    {"t2", "tanh", {"sum"}, {{0}}},
+    {"f2", "linear", {"t2"}, {{"out_features", 1, {GR_NET_CLASSES}}}},
+    {"prob", "softmax", {"f2"}, {{0}}},
+    {"loss", "softmax_cross_entropy", {"f2", "label"}, {{0}}},
+    {0},
+};
+
+/* One after the other; large enough for its gradients to be worth a thought. */
+static const struct row straight[] = {
+    {"c1", "conv", {"image"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"r1", "relu", {"c1"}, {{0}}},
+    {"c2", "conv", {"r1"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"r2", "relu", {"c2"}, {{0}}},
+    {"c3", "conv", {"r2"}, {{"out_channels", 1, {64}}, {"kernel", 1, {3}}, {"pad", 1, {1}}}},
+    {"p1", "max_pool", {"c3"}, {{"kernel", 1, {3}}, {"stride", 1, {2}}}},
+    {"d1", "dropout", {"p1"}, {{0}}},
+    {"flat", "flatten", {"d1"}, {{0}}},
+    {"f2", "linear", {"flat"}, {{"out_features", 1, {GR_NET_CLASSES}}}},
+    {"prob", "softmax", {"f2"}, {{0}}},
+    {"loss", "softmax_cross_entropy", {"f2", "label"}, {{0}}},
+    {0},
 };
 
 static struct gr_value *find(const struct gr_net *net, const char *name)
@@ -77,21 +134,24 @@ static void add_nodes(struct gr_net *net)
     const int64_t N = net->options.batch;
     add_input(net, "image", GR_F32, (struct gr_shape){4, {N, CHANNELS, SIZE, SIZE}});
     add_input(net, "label", GR_S32, (struct gr_shape){1, {N}})->classes = GR_NET_CLASSES;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const struct gr_net_options *options = &net->options;
+    const struct row *row = options->branching ? branching : options->straight ? straight : rows;
+    for (; row->name; row++) {
         struct gr_error err = {0};
-        const struct row *row = &rows[i];
         const struct gr_op *op = gr_registry_find(gr_standard_ops(), row->op);
         assert_non_null(op);
         static const struct gr_check_attr nothing[] = {{"p", 1, {0}}, {0}};
         const bool keep = net->options.no_dropout && strcmp(row->op, "dropout") == 0;
-        struct gr_value *inputs[] = {find(net, row->inputs[0]),
-                                     row->inputs[1] ? find(net, row->inputs[1]) : NULL};
+        struct gr_value *inputs[4];
+        int n_inputs = 0;
+        for (; n_inputs < 4 && row->inputs[n_inputs]; n_inputs++)
+            inputs[n_inputs] = find(net, row->inputs[n_inputs]);
         const struct gr_node_spec spec = {
             .name = row->name,
             .op = op,
             .attrs = gr_check_attrs(&op->kind, keep ? nothing : row->attrs, &net->graph->pool),
             .inputs = inputs,
-            .n_inputs = row->inputs[1] ? 2 : 1};
+            .n_inputs = n_inputs};
         gr_check_ok(gr_graph_add_node(net->graph, &spec, &err) != NULL, &err);
     }
 }

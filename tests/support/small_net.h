@@ -17,6 +17,8 @@ struct gr_net_options {
     bool training;   /* dropout and batch statistics on */
     bool update;     /* a run is a training step */
     bool no_dropout; /* nothing is dropped: which elements are depends on how they lie in memory */
+    bool branching;  /* another net: filters beside each other and two towers */
+    bool straight;   /* another net, in which nothing branches */
     int threads;     /* 0: one, which is fast enough whatever else the machine does */
     enum gr_kernels kernels;
     struct gr_program_options program;
