@@ -423,6 +423,9 @@ bool gr_desc_tagged(struct gr_desc *desc, int rank, const int64_t *dims, enum gr
 bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, enum gr_dtype dtype,
                      struct gr_error *err)
 {
+    const int64_t one = 1; /* oneDNN has no rank 0 */
+    if (value->shape.rank == 0)
+        return gr_desc_init(desc, 1, &one, dtype, GR_FORMAT_PLAIN, err);
     if (value->shape.rank != 4)
         return gr_desc_init(desc, value->shape.rank, value->shape.dim, dtype, GR_FORMAT_PLAIN, err);
     const bool wide = gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);

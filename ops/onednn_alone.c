@@ -78,26 +78,35 @@ static bool add(struct alone *s, struct gr_onednn_arg args[MOST], const_dnnl_pri
     return true;
 }
 
+/* Gives each argument a place. *fits is false where there are too many. NULL: out of memory. */
+static struct alone *lay_out(const struct gr_planning *planning, const_dnnl_primitive_desc_t pd,
+                             struct gr_onednn_arg args[MOST], bool *fits)
+{
+    struct alone *s = calloc(1, sizeof *s);
+    *fits = s != NULL;
+    for (int i = 0; *fits && i < USUAL; i++)
+        *fits = add(s, args, pd, usual[i]);
+    for (int i = 0; *fits && i < planning->node->n_inputs; i++)
+        *fits = add(s, args, pd, DNNL_ARG_MULTIPLE_SRC + i);
+    return s;
+}
+
 bool gr_onednn_alone(struct gr_planning *planning, dnnl_status_t status, dnnl_primitive_desc_t pd,
                      struct gr_error *err)
 {
     struct gr_onednn_arg args[MOST];
+    bool fits = false;
     if (status != dnnl_success)
-        return status == dnnl_unimplemented || status == dnnl_invalid_arguments ||
-               gr_onednn_ok(status, planning->node, err);
-    struct alone *s = calloc(1, sizeof *s);
-    bool fits = s && !gr_onednn_is_ref(pd);
-    for (int i = 0; fits && i < USUAL; i++)
-        fits = add(s, args, pd, usual[i]);
-    for (int i = 0; fits && i < planning->node->n_inputs; i++)
-        fits = add(s, args, pd, DNNL_ARG_MULTIPLE_SRC + i);
+        return status == dnnl_unimplemented || gr_onednn_ok(status, planning->node, err);
+    struct alone *s = NULL;
+    bool ok = gr_onednn_is_ref(pd) || (s = lay_out(planning, pd, args, &fits)) ||
+              gr_fail_memory(err, "a primitive");
     if (fits)
-        s->call = gr_onednn_call_new(planning->backend, pd, args, s->n_args, err);
+        ok = (s->call = gr_onednn_call_new(planning->backend, pd, args, s->n_args, err)) != NULL;
     dnnl_primitive_desc_destroy(pd);
-    if (!s || !fits || !s->call) {
-        const bool none = s && !fits;
+    if (!ok || !fits) {
         free(s);
-        return none || (s ? false : gr_fail_memory(err, "a primitive"));
+        return ok;
     }
     *planning->kernel =
         (struct gr_kernel){.impl = gr_onednn_call_impl(s->call),

@@ -95,25 +95,38 @@ static bool gradient_plan(struct gr_planning *planning, struct gr_error *err)
     return true;
 }
 
-static bool softmax_primitive(struct gr_planning *planning, struct gr_error *err)
+static dnnl_status_t softmax_pd(const struct gr_planning *planning, gr_md md,
+                                dnnl_primitive_desc_t *pd)
 {
-    const struct gr_node *node = planning->node;
     const struct gr_backend *backend = planning->backend;
-    dnnl_primitive_desc_t forward = NULL, pd = NULL;
-    struct gr_desc desc = {0};
-    if (!gr_desc_of(&desc, node->inputs[0], GR_FORMAT_PLAIN, err))
-        return false;
-    gr_md md = gr_desc_get(&desc);
+    const bool backward = planning->node->forward != NULL;
+    dnnl_primitive_desc_t forward = NULL;
     dnnl_status_t status =
-        gr_onednn_softmax(node->forward ? &forward : &pd, backend->engine, dnnl_forward_training,
+        gr_onednn_softmax(backward ? &forward : pd, backend->engine, dnnl_forward_training,
                           dnnl_softmax_accurate, md, md, 1, backend->attr);
-    if (node->forward && status == dnnl_success)
-        status = gr_onednn_softmax_backward(&pd, backend->engine, dnnl_softmax_accurate, md, md, md,
+    if (backward && status == dnnl_success)
+        status = gr_onednn_softmax_backward(pd, backend->engine, dnnl_softmax_accurate, md, md, md,
                                             1, forward, backend->attr);
-    gr_desc_release(&desc);
-    const bool ok = gr_onednn_alone(planning, status, pd, err);
     if (forward)
         dnnl_primitive_desc_destroy(forward);
+    return status;
+}
+
+/* Plain, or where oneDNN has only its reference loops for that, blocked by channels. */
+static bool softmax_primitive(struct gr_planning *planning, struct gr_error *err)
+{
+    const struct gr_value *value = planning->node->outputs[0];
+    bool ok = true;
+    for (int blocked = 0; ok && blocked < 2 && !planning->kernel->run; blocked++) {
+        dnnl_primitive_desc_t pd = NULL;
+        struct gr_desc desc = {0};
+        ok = blocked ? gr_desc_blocked(&desc, value, GR_F32, err)
+                     : gr_desc_of(&desc, value, GR_FORMAT_PLAIN, err);
+        const dnnl_status_t status =
+            ok ? softmax_pd(planning, gr_desc_get(&desc), &pd) : dnnl_out_of_memory;
+        ok = ok && gr_onednn_alone(planning, status, pd, err);
+        gr_desc_release(&desc);
+    }
     return ok;
 }
 
