@@ -186,6 +186,9 @@ bool gr_onednn_convert(struct gr_backend *backend, const struct gr_value *value,
                        const struct gr_layout *from, const void *src, const struct gr_layout *to,
                        void *dst, struct gr_error *err);
 
+/* Is the shift, which it does not read, an argument of backward batch normalisation? */
+enum { GR_ONEDNN_NORM_BACKWARD_HAS_SHIFT = DNNL_VERSION_MAJOR < 3 };
+
 /* A reorder between two layouts of a value. */
 dnnl_status_t gr_onednn_reorder(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
                                 const struct gr_value *value, const struct gr_layout *from,

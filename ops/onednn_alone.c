@@ -62,13 +62,19 @@ static bool run(const struct gr_kernel *kernel, const struct gr_node *node,
     return gr_onednn_call_run(((const struct alone *)kernel->state)->call, node, err);
 }
 
+static bool is_backward(const_dnnl_primitive_desc_t pd)
+{
+    gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_DIFF_DST);
+    return md && dnnl_memory_desc_get_size(md);
+}
+
 /* Gives the argument a place, if the primitive has it. False: there are too many. */
 static bool add(struct alone *s, struct gr_onednn_arg args[MOST], const_dnnl_primitive_desc_t pd,
                 int arg)
 {
     gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg);
     const size_t bytes = md ? dnnl_memory_desc_get_size(md) : 0;
-    if (!bytes)
+    if (!bytes || (arg == DNNL_ARG_SHIFT && !GR_ONEDNN_NORM_BACKWARD_HAS_SHIFT && is_backward(pd)))
         return true;
     if (s->n_args == MOST)
         return false;

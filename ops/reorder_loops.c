@@ -55,7 +55,7 @@ static bool run_once(struct gr_backend *backend, gr_md from, float *src, gr_md t
  * memory behind the tensor (seen in 3.7; the sources of later versions are the same). So one such
  * reorder is tried, in a buffer with room.
  */
-static bool clears_too_much(struct gr_backend *backend)
+bool gr_reorder_finds_no_cache(struct gr_backend *backend)
 {
     enum { LANES = 32, ROOM = 4 * 16 * LANES };
     const int64_t dims[] = {1, 2};
@@ -92,7 +92,7 @@ bool gr_reorder_loops_needed(struct gr_backend *backend, const_dnnl_primitive_de
         return false;
     /* Blocks of 16 channels of activations, which are filled all the time, are not divided. */
     const bool divided = from.n_blocks > 1 || to.n_blocks > 1 || to.blocks[0] > 16;
-    return divided && clears_too_much(backend);
+    return divided && gr_reorder_finds_no_cache(backend);
 }
 
 /* ---- the loops --------------------------------------------------------------------------- */

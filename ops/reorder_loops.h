@@ -15,6 +15,12 @@ struct gr_reorder_loops;
 /* Would oneDNN get this reorder wrong here? False of any other primitive. */
 bool gr_reorder_loops_needed(struct gr_backend *backend, const_dnnl_primitive_desc_t pd);
 
+/*
+ * Does oneDNN believe that there is no cache, and so go wrong? Tried with a reorder, once a
+ * backend.
+ */
+bool gr_reorder_finds_no_cache(struct gr_backend *backend);
+
 /* The reorder pd as loops. NULL: out of memory. */
 struct gr_reorder_loops *gr_reorder_loops_new(const_dnnl_primitive_desc_t pd, struct gr_error *err);
 void gr_reorder_loops_free(struct gr_reorder_loops *loops); /* NULL is fine */
