@@ -9,23 +9,10 @@
 
 /* Every argument that a primitive of ours may have, but for the sources of one with many. */
 static const int usual[] = {
-    DNNL_ARG_SRC_0,
-    DNNL_ARG_SRC_1,
-    DNNL_ARG_DST,
-    DNNL_ARG_WEIGHTS,
-    DNNL_ARG_BIAS,
-    DNNL_ARG_MEAN,
-    DNNL_ARG_VARIANCE,
-    DNNL_ARG_SCALE,
-    DNNL_ARG_SHIFT,
-    DNNL_ARG_WORKSPACE,
-    DNNL_ARG_DIFF_SRC,
-    DNNL_ARG_DIFF_DST,
-    DNNL_ARG_DIFF_WEIGHTS,
-    DNNL_ARG_DIFF_BIAS,
-    DNNL_ARG_DIFF_SCALE,
-    DNNL_ARG_DIFF_SHIFT,
-    DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1,
+    DNNL_ARG_SRC_0,        DNNL_ARG_SRC_1,     DNNL_ARG_DST,        DNNL_ARG_WEIGHTS,
+    DNNL_ARG_BIAS,         DNNL_ARG_MEAN,      DNNL_ARG_VARIANCE,   DNNL_ARG_SCALE,
+    DNNL_ARG_SHIFT,        DNNL_ARG_WORKSPACE, DNNL_ARG_DIFF_SRC,   DNNL_ARG_DIFF_DST,
+    DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS, DNNL_ARG_DIFF_SCALE, DNNL_ARG_DIFF_SHIFT,
 };
 
 enum { USUAL = sizeof usual / sizeof *usual, MOST = GR_ONEDNN_ARGS - 1, ALIGN = 4096 };
@@ -84,6 +71,19 @@ static bool add(struct alone *s, struct gr_onednn_arg args[MOST], const_dnnl_pri
     return true;
 }
 
+/*
+ * Does it add a tensor to its result? oneDNN 2 answers for the tensor of any post-op, and where the
+ * first is a function (a ReLU), with memory that nobody has written.
+ */
+static bool adds_tensor(const_dnnl_primitive_desc_t pd)
+{
+    const_dnnl_primitive_attr_t attr = NULL;
+    const_dnnl_post_ops_t ops = NULL;
+    return dnnl_primitive_desc_get_attr(pd, &attr) == dnnl_success &&
+           dnnl_primitive_attr_get_post_ops(attr, &ops) == dnnl_success &&
+           dnnl_post_ops_len(ops) > 0 && dnnl_post_ops_get_kind(ops, 0) == dnnl_binary;
+}
+
 /* Gives each argument a place. *fits is false where there are too many. NULL: out of memory. */
 static struct alone *lay_out(const struct gr_planning *planning, const_dnnl_primitive_desc_t pd,
                              struct gr_onednn_arg args[MOST], bool *fits)
@@ -92,6 +92,8 @@ static struct alone *lay_out(const struct gr_planning *planning, const_dnnl_prim
     *fits = s != NULL;
     for (int i = 0; *fits && i < USUAL; i++)
         *fits = add(s, args, pd, usual[i]);
+    if (*fits && adds_tensor(pd))
+        *fits = add(s, args, pd, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1);
     for (int i = 0; *fits && i < planning->node->n_inputs; i++)
         *fits = add(s, args, pd, DNNL_ARG_MULTIPLE_SRC + i);
     return s;
