@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "onednn.h"
 #include "reorder_loops.h"
 #include "support/api_case.h"
 #include "support/folder.h"
@@ -42,6 +43,14 @@ static struct gr_primitive row_of(const struct gr_primitives *primitives, const 
             return gr_primitives_get(primitives, i);
     fail_msg("there is no node '%s'", node);
     return (struct gr_primitive){0};
+}
+
+/* There is such a node, and with AVX-512 more than oneDNN's reference loops for it. */
+static void expect_fast(const struct gr_primitives *primitives, const char *node)
+{
+    const struct gr_primitive row = row_of(primitives, node);
+    if (!row.impl && gr_onednn_has_isa(dnnl_cpu_isa_avx512_core))
+        fail_msg("'%s' has no primitive", node);
 }
 
 /* Exactly these nodes have a primitive; the names end with NULL. */
@@ -96,7 +105,7 @@ static void what_we_fuse_comes_apart_and_what_the_library_fuses_does_not(void **
     struct gr_model *model = gr_api_load("zoo", gr_api_zoo, 1, NULL);
     struct gr_primitives *primitives = primitives_of(model, &training, 1);
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        assert_non_null(row_of(primitives, own[i]).impl);
+        expect_fast(primitives, own[i]);
     for (size_t i = 0; i < gr_primitives_count(primitives); i++)
         assert_string_not_equal(gr_primitives_get(primitives, i).node, "tanh1");
     gr_primitives_free(primitives);
@@ -178,7 +187,7 @@ static void arithmetic_has_primitives_broadcast_or_not(void **state)
     struct gr_model *model = gr_api_load("arithmetic", arithmetic, 1, NULL);
     struct gr_primitives *primitives = primitives_of(model, &training, 1);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        assert_non_null(row_of(primitives, names[i]).impl);
+        expect_fast(primitives, names[i]);
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         assert_int_equal(row_of(primitives, sums[i]).impl != NULL, have_sums());
     gr_primitives_free(primitives);
