@@ -125,19 +125,18 @@ static dnnl_status_t concat_pd(const struct gr_planning *planning, bool blocked,
     return status;
 }
 
+/* Blocked by channels, or where oneDNN has only its reference loops for that, plain. */
 static bool concat_primitive(struct gr_planning *planning, struct gr_error *err)
 {
-    dnnl_primitive_desc_t pd = NULL;
+    bool ok = true;
     if (planning->node->n_inputs >= GR_ONEDNN_ARGS)
         return true;
-    dnnl_status_t status = concat_pd(planning, true, &pd);
-    if (!gr_onednn_alone(planning, status, pd, err))
-        return false;
-    if (planning->kernel->run)
-        return true;
-    pd = NULL;
-    status = concat_pd(planning, false, &pd);
-    return gr_onednn_alone(planning, status, pd, err);
+    for (int plain = 0; ok && plain < 2 && !planning->kernel->run; plain++) {
+        dnnl_primitive_desc_t pd = NULL;
+        const dnnl_status_t status = concat_pd(planning, !plain, &pd);
+        ok = gr_onednn_alone(planning, status, pd, err);
+    }
+    return ok;
 }
 
 static bool slice_plan(struct gr_planning *planning, struct gr_error *err)

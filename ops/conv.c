@@ -173,8 +173,6 @@ static double conv_macs(const struct gr_node *node)
 
 /* ---- kernels ----------------------------------------------------------------------------- */
 
-enum pass { FORWARD, DATA, WEIGHTS };
-
 typedef bool plan_fn(struct gr_planning *planning, struct gr_error *err);
 
 static bool always(const struct gr_planning *planning)
@@ -187,7 +185,7 @@ static bool always(const struct gr_planning *planning)
 static const struct way {
     const char *name;
     bool (*suits)(const struct gr_planning *planning);
-    plan_fn *plan[3]; /* by enum pass */
+    plan_fn *plan[3]; /* by enum gr_conv_pass */
 } ways[] = {
     {"direct", always, {gr_conv_onednn_forward, gr_conv_onednn_data, gr_conv_onednn_weights}},
     {"channels last", gr_conv_takes_channels_last, {gr_conv_channels_last_forward, NULL, NULL}},
@@ -205,7 +203,7 @@ static const struct way {
     {"im2col", always, {gr_conv_openblas_forward, gr_conv_openblas_data, gr_conv_openblas_weights}},
 };
 
-static int candidates(const struct gr_planning *planning, enum pass pass,
+static int candidates(const struct gr_planning *planning, enum gr_conv_pass pass,
                       const char *names[GR_MAX_CANDIDATES])
 {
     int count = 0;
@@ -219,7 +217,7 @@ static int candidates(const struct gr_planning *planning, enum pass pass,
 
 /* What was chosen; else oneDNN's kernel, or OpenBLAS's where asked for or where oneDNN has nothing
  * fast. */
-static bool plan(struct gr_planning *planning, enum pass pass, struct gr_error *err)
+static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err)
 {
     const struct way *usual = &ways[0], *last = &ways[sizeof ways / sizeof *ways - 1];
     if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
@@ -234,32 +232,32 @@ static bool plan(struct gr_planning *planning, enum pass pass, struct gr_error *
 
 static int forward_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, FORWARD, names);
+    return candidates(planning, GR_CONV_FORWARD, names);
 }
 
 static int data_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, DATA, names);
+    return candidates(planning, GR_CONV_DATA, names);
 }
 
 static int weights_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, WEIGHTS, names);
+    return candidates(planning, GR_CONV_WEIGHTS, names);
 }
 
 static bool conv_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, FORWARD, err);
+    return plan(planning, GR_CONV_FORWARD, err);
 }
 
 static bool data_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, DATA, err);
+    return plan(planning, GR_CONV_DATA, err);
 }
 
 static bool weights_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, WEIGHTS, err);
+    return plan(planning, GR_CONV_WEIGHTS, err);
 }
 
 const struct gr_op gr_op_conv = {

@@ -23,9 +23,12 @@ struct gr_conv_sizes {
 /* Of the forward node, or of the forward node of a backward one. */
 struct gr_conv_sizes gr_conv_sizes(const struct gr_node *node);
 
+enum gr_conv_pass { GR_CONV_FORWARD, GR_CONV_DATA, GR_CONV_WEIGHTS };
+
 /* The descriptors of a convolution, all in any layout. Zero-initialised is empty. */
 struct gr_conv_descs {
     struct gr_desc src, weights, bias, dst;
+    bool channels_last; /* src and dst are in nhwc */
     dnnl_dims_t stride, dilation, pad_l, pad_r;
 };
 
@@ -37,8 +40,7 @@ void gr_conv_descs_release(struct gr_conv_descs *d);
 
 /* Primitive descriptors of the three passes; the caller's when the status is success. */
 dnnl_status_t gr_conv_forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
-                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d,
-                                 const_dnnl_primitive_attr_t attr);
+                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d);
 dnnl_status_t gr_conv_data_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
                               dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d);
 dnnl_status_t gr_conv_weights_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
@@ -52,9 +54,14 @@ dnnl_status_t gr_conv_weights_pd(dnnl_primitive_desc_t *pd, struct gr_backend *b
 bool gr_conv_usable(const struct gr_planning *planning, dnnl_status_t status,
                     dnnl_primitive_desc_t *pd, bool *usable, struct gr_error *err);
 
-/* The attributes of what is fused behind the convolution; *attr NULL: nothing is. */
-bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
-                        struct gr_error *err);
+/*
+ * The forward pass with what is fused behind planning's convolution. prop: for inference oneDNN
+ * prefers other layouts (nhwc), so that an evaluation between epochs would keep its weights twice;
+ * our programs take it as for training, and those layouts, where they are faster, by their name.
+ */
+dnnl_status_t gr_conv_fused_pd(dnnl_primitive_desc_t *pd, const struct gr_planning *planning,
+                               dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm,
+                               const struct gr_conv_descs *d, struct gr_error *err);
 
 /*
  * Other ways, of which a plan chooses (planning->choice). Each asks whether the shape is one for

@@ -182,7 +182,6 @@ static dnnl_status_t deep_pd(struct gr_planning *planning, const struct deep_sta
     struct gr_backend *backend = planning->backend;
     const struct gr_conv_attrs attrs = {.bias = s->bias, .stride = {1, 1}, .dilation = {1, 1}};
     struct gr_conv_descs d = {0}, forward = {0};
-    dnnl_primitive_attr_t fused = NULL;
     dnnl_status_t status = dnnl_out_of_memory;
     if (gr_conv_descs_init(&d, &attrs, &s->deep, GR_BF16, s->gradient ? GR_F32 : GR_BF16, err) &&
         gr_conv_descs_init(&forward, &attrs, &s->deep, GR_BF16, GR_BF16, err)) {
@@ -194,13 +193,11 @@ static dnnl_status_t deep_pd(struct gr_planning *planning, const struct deep_sta
             gr_desc_tagged(&forward.src, 4, src, GR_BF16, dnnl_nChw16c, err)) {
             if (s->gradient)
                 status = gr_conv_weights_pd(pd, backend, dnnl_convolution_direct, &d, &forward);
-            else if (gr_conv_fused_attr(planning, &fused, err))
-                status = gr_conv_forward_pd(pd, backend, dnnl_convolution_direct, &d,
-                                            fused ? fused : backend->attr);
+            else
+                status = gr_conv_fused_pd(pd, planning, dnnl_forward_training,
+                                          dnnl_convolution_direct, &d, err);
         }
     }
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
     gr_conv_descs_release(&d);
     gr_conv_descs_release(&forward);
     return status;

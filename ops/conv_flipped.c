@@ -154,8 +154,8 @@ bool gr_conv_flipped_data(struct gr_planning *planning, struct gr_error *err)
     const int64_t dims[] = {sizes.g, sizes.o / sizes.g, sizes.c / sizes.g, sizes.kh, sizes.kw};
     bool ok = gr_conv_descs_init(&d, &turned, &sizes, type, type, err);
     if (ok) {
-        const dnnl_status_t status = gr_conv_forward_pd(
-            &pd, planning->backend, dnnl_convolution_direct, &d, planning->backend->attr);
+        const dnnl_status_t status =
+            gr_conv_forward_pd(&pd, planning->backend, dnnl_convolution_direct, &d);
         ok = gr_conv_usable(planning, status, &pd, &usable, err);
     }
     ok = ok && (!usable || (make_calls(planning, s, pd, sizes.g > 1 ? dims : dims + 1,

@@ -6,18 +6,24 @@
 
 #include "ops.h"
 
+static bool activation_descs(struct gr_conv_descs *d, const struct gr_conv_sizes *s,
+                             enum gr_dtype type, dnnl_format_tag_t tag, struct gr_error *err)
+{
+    const int64_t src[] = {s->n, s->c, s->h, s->w}, dst[] = {s->n, s->o, s->oh, s->ow};
+    return gr_desc_tagged(&d->src, 4, src, type, tag, err) &&
+           gr_desc_tagged(&d->dst, 4, dst, type, tag, err);
+}
+
 bool gr_conv_descs_init(struct gr_conv_descs *d, const struct gr_conv_attrs *a,
                         const struct gr_conv_sizes *s, enum gr_dtype type, enum gr_dtype weights,
                         struct gr_error *err)
 {
-    const int64_t src[] = {s->n, s->c, s->h, s->w}, dst[] = {s->n, s->o, s->oh, s->ow};
     const int64_t grouped[] = {s->g, s->o / s->g, s->c / s->g, s->kh, s->kw};
     *d = (struct gr_conv_descs){.stride = {a->stride[0], a->stride[1]},
                                 .dilation = {a->dilation[0] - 1, a->dilation[1] - 1},
                                 .pad_l = {a->pad[0], a->pad[1]},
                                 .pad_r = {a->pad[2], a->pad[3]}};
-    return gr_desc_init(&d->src, 4, src, type, GR_FORMAT_ANY, err) &&
-           gr_desc_init(&d->dst, 4, dst, type, GR_FORMAT_ANY, err) &&
+    return activation_descs(d, s, type, dnnl_format_tag_any, err) &&
            gr_desc_init(&d->weights, s->g > 1 ? 5 : 4, s->g > 1 ? grouped : grouped + 1, weights,
                         GR_FORMAT_ANY, err) &&
            (!a->bias || gr_desc_init(&d->bias, 1, &s->o, GR_F32, GR_FORMAT_PLAIN, err));
@@ -31,25 +37,26 @@ void gr_conv_descs_release(struct gr_conv_descs *d)
     gr_desc_release(&d->dst);
 }
 
-/*
- * Always as for training: for inference oneDNN would prefer other layouts (nhwc), so that an
- * evaluation between epochs would keep its weights twice. Where those are faster, they are a way of
- * their own.
- */
-dnnl_status_t gr_conv_forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
-                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d,
-                                 const_dnnl_primitive_attr_t attr)
+static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, const struct gr_backend *backend,
+                                dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm,
+                                const struct gr_conv_descs *d, const_dnnl_primitive_attr_t attr)
 {
-    return gr_onednn_conv(pd, backend->engine, dnnl_forward_training, algorithm,
-                          gr_desc_get(&d->src), gr_desc_get(&d->weights), gr_desc_get(&d->bias),
-                          gr_desc_get(&d->dst), d->stride, d->dilation, d->pad_l, d->pad_r, attr);
+    return gr_onednn_conv(pd, backend->engine, prop, algorithm, gr_desc_get(&d->src),
+                          gr_desc_get(&d->weights), gr_desc_get(&d->bias), gr_desc_get(&d->dst),
+                          d->stride, d->dilation, d->pad_l, d->pad_r, attr);
+}
+
+dnnl_status_t gr_conv_forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
+                                 dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d)
+{
+    return forward_pd(pd, backend, dnnl_forward_training, algorithm, d, backend->attr);
 }
 
 dnnl_status_t gr_conv_data_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
                               dnnl_alg_kind_t algorithm, const struct gr_conv_descs *d)
 {
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, d, backend->attr);
+    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, d);
     if (status == dnnl_success)
         status = gr_onednn_conv_data(pd, backend->engine, algorithm, gr_desc_get(&d->src),
                                      gr_desc_get(&d->weights), gr_desc_get(&d->dst), d->stride,
@@ -64,7 +71,7 @@ dnnl_status_t gr_conv_weights_pd(dnnl_primitive_desc_t *pd, struct gr_backend *b
                                  const struct gr_conv_descs *forward)
 {
     dnnl_primitive_desc_t hint = NULL;
-    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, forward, backend->attr);
+    dnnl_status_t status = gr_conv_forward_pd(&hint, backend, algorithm, forward);
     if (status == dnnl_success)
         status = gr_onednn_conv_weights(pd, backend->engine, algorithm, gr_desc_get(&d->src),
                                         gr_desc_get(&d->weights), gr_desc_get(&d->bias),
@@ -99,25 +106,26 @@ static bool accept(struct gr_planning *planning, dnnl_status_t status, dnnl_prim
            (!usable || gr_onednn_kernel(planning, pd, args, n_args, err));
 }
 
-/* The last input as a convolution to `last` (channels last) or blocked channels reads it. */
-static bool addend_desc(struct gr_desc *desc, const struct gr_planning *planning, bool last,
-                        struct gr_error *err)
+/* The last input, which is added to the result, as the convolution reads it. */
+static bool addend_desc(struct gr_desc *desc, const struct gr_planning *planning,
+                        const struct gr_conv_descs *d, struct gr_error *err)
 {
-    const struct gr_value *value = planning->node->outputs[0];
-    const enum gr_dtype type = gr_planning_dtype(planning);
-    return last ? gr_desc_tagged(desc, 4, value->shape.dim, type, dnnl_nhwc, err)
-                : gr_desc_blocked(desc, value, type, err);
+    if (d->channels_last)
+        return gr_desc_copy(desc, gr_desc_get(&d->dst)) ||
+               gr_fail_memory(err, "a convolution's attributes");
+    return gr_desc_blocked(desc, planning->node->outputs[0], gr_planning_dtype(planning), err);
 }
 
-static bool fused_attr(const struct gr_planning *planning, bool last, dnnl_primitive_attr_t *attr,
-                       struct gr_error *err)
+/* The attributes of what is fused behind the convolution; *attr NULL: nothing is. */
+static bool fused_attr(dnnl_primitive_attr_t *attr, const struct gr_planning *planning,
+                       const struct gr_conv_descs *d, struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     struct gr_desc addend = {0};
     *attr = NULL;
     if (!a->add && !a->activation.function)
         return true;
-    if (a->add && !addend_desc(&addend, planning, last, err))
+    if (a->add && !addend_desc(&addend, planning, d, err))
         return false;
     *attr = gr_onednn_fused_attr(gr_desc_get(&addend),
                                  a->activation.function ? &a->activation.algorithm : NULL,
@@ -126,10 +134,18 @@ static bool fused_attr(const struct gr_planning *planning, bool last, dnnl_primi
     return *attr || gr_fail_memory(err, "a convolution's attributes");
 }
 
-bool gr_conv_fused_attr(const struct gr_planning *planning, dnnl_primitive_attr_t *attr,
-                        struct gr_error *err)
+dnnl_status_t gr_conv_fused_pd(dnnl_primitive_desc_t *pd, const struct gr_planning *planning,
+                               dnnl_prop_kind_t prop, dnnl_alg_kind_t algorithm,
+                               const struct gr_conv_descs *d, struct gr_error *err)
 {
-    return fused_attr(planning, false, attr, err);
+    dnnl_primitive_attr_t fused;
+    if (!fused_attr(&fused, planning, d, err))
+        return dnnl_out_of_memory;
+    const dnnl_status_t status = forward_pd(pd, planning->backend, prop, algorithm, d,
+                                            fused ? fused : planning->backend->attr);
+    if (fused)
+        dnnl_primitive_attr_destroy(fused);
+    return status;
 }
 
 /* bf16: the f32 master lies as its gradient will, so that the update needs no reorder. */
@@ -162,11 +178,10 @@ static bool find_home(struct gr_planning *planning, struct gr_error *err)
 static bool put_channels_last(struct gr_conv_descs *d, const struct gr_conv_sizes *s,
                               enum gr_dtype type, struct gr_error *err)
 {
-    const int64_t src[] = {s->n, s->c, s->h, s->w}, dst[] = {s->n, s->o, s->oh, s->ow};
     gr_desc_release(&d->src);
     gr_desc_release(&d->dst);
-    return gr_desc_tagged(&d->src, 4, src, type, dnnl_nhwc, err) &&
-           gr_desc_tagged(&d->dst, 4, dst, type, dnnl_nhwc, err);
+    d->channels_last = true;
+    return activation_descs(d, s, type, dnnl_nhwc, err);
 }
 
 static bool plan_forward(struct gr_planning *planning, bool last, struct gr_error *err)
@@ -182,20 +197,15 @@ static bool plan_forward(struct gr_planning *planning, bool last, struct gr_erro
     if (a->add)
         args[n_args++] =
             (struct gr_onednn_arg){DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, 2 + a->bias};
-    dnnl_primitive_attr_t fused = NULL;
     dnnl_primitive_desc_t pd = NULL;
     struct gr_conv_descs d = {0};
     bool ok = gr_conv_descs_init(&d, a, &s, type, type, err) &&
-              (!last || put_channels_last(&d, &s, type, err)) &&
-              fused_attr(planning, last, &fused, err);
+              (!last || put_channels_last(&d, &s, type, err));
     if (ok) {
-        const dnnl_status_t status =
-            gr_conv_forward_pd(&pd, planning->backend, dnnl_convolution_direct, &d,
-                               fused ? fused : planning->backend->attr);
+        const dnnl_status_t status = gr_conv_fused_pd(&pd, planning, dnnl_forward_training,
+                                                      dnnl_convolution_direct, &d, err);
         ok = accept(planning, status, pd, args, n_args, err) && find_home(planning, err);
     }
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
     gr_conv_descs_release(&d);
     return ok;
 }

@@ -237,8 +237,6 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
 
 /* ---- planning ------------------------------------------------------------------------------- */
 
-enum pass { FORWARD, DATA, WEIGHTS };
-
 /* The points of conv_tiles_avx512.c, infinity aside. */
 static const double points_6[] = {0, 0.75, -0.75, 1.5, -1.5},
                     points_8[] = {0, 1, -1, 2, -2, 0.5, -0.5};
@@ -257,7 +255,8 @@ static void set_filter(struct gr_tile_grid *grid, int64_t taps)
     grid->filter[grid->size - 1][taps - 1] = 1;
 }
 
-static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum pass pass, int64_t size)
+static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_conv_pass pass,
+                                   int64_t size)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
@@ -272,7 +271,7 @@ static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum pass
                                 .groups = s.g,
                                 .in = in,
                                 .out = out};
-    if (pass == DATA) {
+    if (pass == GR_CONV_DATA) {
         grid = (struct gr_tile_grid){.size = size,
                                      .m = m,
                                      .h = s.oh,
@@ -291,39 +290,39 @@ static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum pass
 }
 
 /* Activations in blocks of 16 channels, weights so that a vector is of the channels that result. */
-static bool settle(struct gr_planning *planning, enum pass pass, struct gr_error *err)
+static bool settle(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
     const struct gr_conv_sizes s = gr_conv_sizes(node);
     struct gr_backend *backend = planning->backend;
-    const struct gr_value *value = pass == WEIGHTS ? node->outputs[0] : node->inputs[1];
+    const struct gr_value *value = pass == GR_CONV_WEIGHTS ? node->outputs[0] : node->inputs[1];
     const int64_t dims[] = {s.g, s.o / s.g, s.c / s.g, s.kh, s.kw};
     static const dnnl_format_tag_t tags[2][2] = {{dnnl_OIhw16i16o, dnnl_gOIhw16i16o},
                                                  {dnnl_OIhw16o16i, dnnl_gOIhw16o16i}};
     struct gr_desc desc = {0};
     if (!gr_desc_tagged(&desc, s.g > 1 ? 5 : 4, s.g > 1 ? dims : dims + 1, GR_F32,
-                        tags[pass == DATA][s.g > 1], err))
+                        tags[pass == GR_CONV_DATA][s.g > 1], err))
         return false;
     const struct gr_layout *weights =
         gr_onednn_layout(backend, value, gr_desc_get(&desc), true, err);
     gr_desc_release(&desc);
     for (int i = 0; i < node->n_inputs; i++)
-        planning->src[i] = i == 0 || pass == WEIGHTS
+        planning->src[i] = i == 0 || pass == GR_CONV_WEIGHTS
                                ? gr_onednn_blocked(backend, node->inputs[i], GR_F32, err)
                                : &gr_layout_plain;
-    *(pass == WEIGHTS ? &planning->dst[0] : &planning->src[1]) = weights;
-    if (pass != WEIGHTS)
+    *(pass == GR_CONV_WEIGHTS ? &planning->dst[0] : &planning->src[1]) = weights;
+    if (pass != GR_CONV_WEIGHTS)
         planning->dst[0] = gr_onednn_blocked(backend, node->outputs[0], GR_F32, err);
     return weights && planning->src[0] && planning->src[1] && planning->dst[0];
 }
 
 /* How much is worked on at a time, and the scratch for it. */
-static size_t divide(struct tiles_state *s, enum pass pass)
+static size_t divide(struct tiles_state *s, enum gr_conv_pass pass)
 {
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols;
     s->filter = spread(grid->in * LANES * grid->out * LANES);
-    if (pass == WEIGHTS) {
+    if (pass == GR_CONV_WEIGHTS) {
         const int64_t floats = grid->groups * (grid->in + grid->out) * LANES * s->positions;
         s->part = PART / floats > LEAST_PART ? PART / floats : LEAST_PART;
         s->part = s->part < tiles ? s->part : tiles;
@@ -342,7 +341,8 @@ static size_t divide(struct tiles_state *s, enum pass pass)
            sizeof(float);
 }
 
-static bool plan(struct gr_planning *planning, enum pass pass, int64_t size, struct gr_error *err)
+static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, int64_t size,
+                 struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     struct tiles_state *s = calloc(1, sizeof *s);
@@ -352,8 +352,8 @@ static bool plan(struct gr_planning *planning, enum pass pass, int64_t size, str
                               .images = gr_conv_sizes(planning->node).n,
                               .taps = a->kernel[0],
                               .positions = size * size,
-                              .turned = pass == DATA,
-                              .relu = pass == FORWARD && a->activation.function,
+                              .turned = pass == GR_CONV_DATA,
+                              .relu = pass == GR_CONV_FORWARD && a->activation.function,
                               .threads = planning->backend->threads};
     const size_t bytes = divide(s, pass);
     if (!settle(planning, pass, err)) {
@@ -362,11 +362,12 @@ static bool plan(struct gr_planning *planning, enum pass pass, int64_t size, str
     }
     snprintf(s->impl, sizeof s->impl, "avx512:winograd %lldx%lld", (long long)size,
              (long long)size);
-    *planning->kernel = (struct gr_kernel){.impl = s->impl,
-                                           .scratch_bytes = bytes,
-                                           .state = s,
-                                           .run = pass == WEIGHTS ? weights_run : convolve_run,
-                                           .free_state = free};
+    *planning->kernel =
+        (struct gr_kernel){.impl = s->impl,
+                           .scratch_bytes = bytes,
+                           .state = s,
+                           .run = pass == GR_CONV_WEIGHTS ? weights_run : convolve_run,
+                           .free_state = free};
     return true;
 }
 
@@ -384,30 +385,30 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
 
 bool gr_conv_tiles_6_forward(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, FORWARD, 6, err);
+    return plan(planning, GR_CONV_FORWARD, 6, err);
 }
 
 bool gr_conv_tiles_6_data(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, DATA, 6, err);
+    return plan(planning, GR_CONV_DATA, 6, err);
 }
 
 bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, WEIGHTS, 6, err);
+    return plan(planning, GR_CONV_WEIGHTS, 6, err);
 }
 
 bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, FORWARD, 8, err);
+    return plan(planning, GR_CONV_FORWARD, 8, err);
 }
 
 bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, DATA, 8, err);
+    return plan(planning, GR_CONV_DATA, 8, err);
 }
 
 bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, WEIGHTS, 8, err);
+    return plan(planning, GR_CONV_WEIGHTS, 8, err);
 }

@@ -170,14 +170,7 @@ static dnnl_status_t create_pd(struct gr_planning *planning, const struct winogr
         return gr_conv_data_pd(pd, backend, winograd, d);
     if (s->pass == &weights_pass)
         return gr_conv_weights_pd(pd, backend, winograd, d, d);
-    dnnl_primitive_attr_t fused = NULL;
-    if (!gr_conv_fused_attr(planning, &fused, err))
-        return dnnl_out_of_memory;
-    const dnnl_status_t status =
-        gr_conv_forward_pd(pd, backend, winograd, d, fused ? fused : backend->attr);
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
-    return status;
+    return gr_conv_fused_pd(pd, planning, dnnl_forward_training, winograd, d, err);
 }
 
 /* The primitive for parts of s->images images; call stays NULL where oneDNN has none. */

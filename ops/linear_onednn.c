@@ -44,12 +44,37 @@ static void release_descs(struct linear_descs *d)
     gr_desc_release(&d->dst);
 }
 
-static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, struct gr_backend *backend,
-                                const struct linear_descs *d, const_dnnl_primitive_attr_t attr)
+static dnnl_status_t forward_pd(dnnl_primitive_desc_t *pd, const struct gr_backend *backend,
+                                dnnl_prop_kind_t prop, const struct linear_descs *d,
+                                const_dnnl_primitive_attr_t attr)
 {
-    return gr_onednn_linear(pd, backend->engine, dnnl_forward_training, gr_desc_get(&d->src),
+    return gr_onednn_linear(pd, backend->engine, prop, gr_desc_get(&d->src),
                             gr_desc_get(&d->weights), gr_desc_get(&d->bias), gr_desc_get(&d->dst),
                             attr);
+}
+
+/* The hint that a backward pass wants. */
+static dnnl_status_t hint_pd(dnnl_primitive_desc_t *pd, const struct gr_backend *backend,
+                             const struct linear_descs *d)
+{
+    return forward_pd(pd, backend, dnnl_forward_training, d, backend->attr);
+}
+
+/* The forward pass with the activation that is fused behind planning's layer. */
+static dnnl_status_t fused_pd(dnnl_primitive_desc_t *pd, const struct gr_planning *planning,
+                              dnnl_prop_kind_t prop, const struct linear_descs *d)
+{
+    const struct gr_linear_attrs *a = planning->node->attrs;
+    const struct gr_backend *backend = planning->backend;
+    if (!a->activation.function)
+        return forward_pd(pd, backend, prop, d, backend->attr);
+    dnnl_primitive_attr_t fused =
+        gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
+    if (!fused)
+        return dnnl_out_of_memory;
+    const dnnl_status_t status = forward_pd(pd, backend, prop, d, fused);
+    dnnl_primitive_attr_destroy(fused);
+    return status;
 }
 
 /* The kernel sees [N, C]; a value of another rank lies in the same bytes. */
@@ -85,23 +110,14 @@ bool gr_linear_onednn_forward(struct gr_planning *planning, struct gr_error *err
     static const struct gr_onednn_arg args[] = {
         {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, GR_DST(0)}, {DNNL_ARG_BIAS, 2}};
     const enum gr_dtype type = gr_planning_dtype(planning);
-    dnnl_primitive_attr_t fused = NULL;
     dnnl_primitive_desc_t pd = NULL;
     struct linear_descs d;
-    bool ok = init_descs(&d, planning->node, a->out_features, (struct types){type, type, GR_F32},
-                         a->bias, err);
-    if (ok && a->activation.function) {
-        fused = gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
-        ok = fused || gr_fail_memory(err, "the attributes of a linear layer");
-    }
-    ok = ok &&
-         gr_onednn_ok(
-             forward_pd(&pd, planning->backend, &d, fused ? fused : planning->backend->attr),
-             planning->node, err) &&
-         gr_onednn_kernel(planning, pd, args, a->bias ? 4 : 3, err) &&
-         unflatten(planning, 0, err) && find_home(planning, err);
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
+    const bool ok =
+        init_descs(&d, planning->node, a->out_features, (struct types){type, type, GR_F32}, a->bias,
+                   err) &&
+        gr_onednn_ok(fused_pd(&pd, planning, dnnl_forward_training, &d), planning->node, err) &&
+        gr_onednn_kernel(planning, pd, args, a->bias ? 4 : 3, err) && unflatten(planning, 0, err) &&
+        find_home(planning, err);
     release_descs(&d);
     return ok;
 }
@@ -118,7 +134,7 @@ bool gr_linear_onednn_data(struct gr_planning *planning, struct gr_error *err)
     const bool ok =
         init_descs(&f, planning->node, rows, (struct types){type, type, type}, false, err) &&
         init_descs(&d, planning->node, rows, (struct types){GR_F32, type, type}, false, err) &&
-        gr_onednn_ok(forward_pd(&hint, backend, &f, backend->attr), planning->node, err) &&
+        gr_onednn_ok(hint_pd(&hint, backend, &f), planning->node, err) &&
         gr_onednn_ok(gr_onednn_linear_data(&pd, backend->engine, gr_desc_get(&d.src),
                                            gr_desc_get(&d.weights), gr_desc_get(&d.dst), hint,
                                            backend->attr),
@@ -141,7 +157,7 @@ dnnl_primitive_desc_t gr_linear_onednn_weights_pd(struct gr_planning *planning, 
     const bool ok =
         init_descs(&f, planning->node, rows, (struct types){type, type, type}, bias, err) &&
         init_descs(&d, planning->node, rows, (struct types){type, GR_F32, type}, bias, err) &&
-        gr_onednn_ok(forward_pd(&hint, backend, &f, backend->attr), planning->node, err) &&
+        gr_onednn_ok(hint_pd(&hint, backend, &f), planning->node, err) &&
         gr_onednn_ok(gr_onednn_linear_weights(&pd, backend->engine, gr_desc_get(&d.src),
                                               weights ? weights : gr_desc_get(&d.weights),
                                               gr_desc_get(&d.bias), gr_desc_get(&d.dst), hint,
@@ -174,25 +190,15 @@ bool gr_linear_primitive_forward(struct gr_planning *planning, struct gr_error *
     const struct gr_linear_attrs *a = planning->node->attrs;
     const enum gr_dtype type = gr_planning_dtype(planning);
     const bool training = planning->node->graph->training;
-    dnnl_primitive_attr_t fused = NULL;
     dnnl_primitive_desc_t pd = NULL;
     struct linear_descs d = {0};
     bool ok = init_descs(&d, planning->node, a->out_features, (struct types){type, type, type},
                          a->bias, err);
-    if (ok && a->activation.function) {
-        fused = gr_onednn_fused_attr(NULL, &a->activation.algorithm, a->activation.alpha);
-        ok = fused || gr_fail_memory(err, "the attributes of a linear layer");
-    }
     if (ok) {
         const dnnl_status_t status =
-            gr_onednn_linear(&pd, planning->backend->engine,
-                             training ? dnnl_forward_training : dnnl_forward_inference,
-                             gr_desc_get(&d.src), gr_desc_get(&d.weights), gr_desc_get(&d.bias),
-                             gr_desc_get(&d.dst), fused ? fused : planning->backend->attr);
+            fused_pd(&pd, planning, training ? dnnl_forward_training : dnnl_forward_inference, &d);
         ok = gr_onednn_alone(planning, status, pd, err);
     }
-    if (fused)
-        dnnl_primitive_attr_destroy(fused);
     release_descs(&d);
     return ok;
 }
@@ -206,7 +212,7 @@ bool gr_linear_primitive_data(struct gr_planning *planning, struct gr_error *err
     bool ok = init_descs(&d, planning->node, gr_linear_sizes(planning->node).o,
                          (struct types){type, type, type}, false, err);
     if (ok) {
-        dnnl_status_t status = forward_pd(&hint, backend, &d, backend->attr);
+        dnnl_status_t status = hint_pd(&hint, backend, &d);
         if (status == dnnl_success)
             status = gr_onednn_linear_data(&pd, backend->engine, gr_desc_get(&d.src),
                                            gr_desc_get(&d.weights), gr_desc_get(&d.dst), hint,

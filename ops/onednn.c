@@ -382,6 +382,8 @@ bool gr_desc_init(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_d
 {
     dnnl_dims_t all = {0}, strides = {0};
     int64_t stride = 1;
+    if (rank == 0)
+        return gr_desc_init(desc, 1, &stride, dtype, format, err);
     for (int i = rank; i-- > 0;) {
         all[i] = dims[i];
         strides[i] = stride;
@@ -397,10 +399,7 @@ bool gr_desc_init(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_d
 bool gr_desc_of(struct gr_desc *desc, const struct gr_value *value, enum gr_format format,
                 struct gr_error *err)
 {
-    const int64_t one = 1; /* oneDNN has no rank 0 */
-    const bool scalar = value->shape.rank == 0;
-    return gr_desc_init(desc, scalar ? 1 : value->shape.rank, scalar ? &one : value->shape.dim,
-                        value->dtype, format, err);
+    return gr_desc_init(desc, value->shape.rank, value->shape.dim, value->dtype, format, err);
 }
 
 bool gr_onednn_has_isa(dnnl_cpu_isa_t isa)
@@ -423,9 +422,6 @@ bool gr_desc_tagged(struct gr_desc *desc, int rank, const int64_t *dims, enum gr
 bool gr_desc_blocked(struct gr_desc *desc, const struct gr_value *value, enum gr_dtype dtype,
                      struct gr_error *err)
 {
-    const int64_t one = 1; /* oneDNN has no rank 0 */
-    if (value->shape.rank == 0)
-        return gr_desc_init(desc, 1, &one, dtype, GR_FORMAT_PLAIN, err);
     if (value->shape.rank != 4)
         return gr_desc_init(desc, value->shape.rank, value->shape.dim, dtype, GR_FORMAT_PLAIN, err);
     const bool wide = gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);

@@ -59,6 +59,7 @@ enum gr_dtype gr_onednn_dtype(dnnl_data_type_t type);
 /* Which layout a descriptor asks for. */
 enum gr_format { GR_FORMAT_ANY, GR_FORMAT_PLAIN };
 
+/* oneDNN has no rank 0: a scalar is a tensor of one element. */
 bool gr_desc_init(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_dtype dtype,
                   enum gr_format format, struct gr_error *err);
 

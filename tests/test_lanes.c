@@ -561,23 +561,23 @@ static void a_trial_runs_sections_in_lanes_or_not_as_it_is_told(void **state)
     (void)state;
     struct gr_error err = {0};
     struct gr_net net;
-    struct gr_trial trial = {0};
+    struct gr_step_trial trial = {0};
     init_in_lanes(&net, &inference, "lanes:2");
     struct gr_program *program = net.program;
     program->trial = calloc(program->n_steps + 1, sizeof *program->trial);
     assert_non_null(program->trial);
     for (size_t s = 0; s < program->n_steps; s++)
         program->trial[s].run = fail_here; /* in lanes only */
-    assert_true(gr_trial_begin(&trial, program, &err));
+    assert_true(gr_step_trial_begin(&trial, program, &err));
     trial.renew = true;
-    assert_true(gr_trial_step(&trial, &err));
+    assert_true(gr_step_trial_run(&trial, &err));
     assert_true(trial.seconds > 0);
     for (size_t k = 0; k < program->n_sections; k++)
         assert_true(trial.start[k] > 0 && trial.start[k] <= trial.start[k + 1]);
     trial.on[program->n_sections - 1] = true;
-    assert_false(gr_trial_step(&trial, &err));
+    assert_false(gr_step_trial_run(&trial, &err));
     assert_non_null(strstr(err.message, " failed"));
-    gr_trial_end(&trial);
+    gr_step_trial_end(&trial);
     free(program->trial);
     program->trial = NULL;
     gr_net_release(&net);
@@ -588,16 +588,16 @@ static void a_trial_puts_back_what_its_steps_update(void **state)
     (void)state;
     struct gr_error err = {0};
     struct gr_net tried, untouched;
-    struct gr_trial trial = {0};
+    struct gr_step_trial trial = {0};
     struct gr_net_options options = step;
     gr_net_init(&tried, &options);
     gr_net_init(&untouched, &options);
     gr_net_run(&tried, 0); /* momentum, so that a step changes weights whatever its rate is */
     gr_net_run(&untouched, 0);
-    assert_true(gr_trial_begin(&trial, tried.program, &err));
-    assert_true(gr_trial_step(&trial, &err));
-    assert_true(gr_trial_step(&trial, &err));
-    gr_trial_end(&trial);
+    assert_true(gr_step_trial_begin(&trial, tried.program, &err));
+    assert_true(gr_step_trial_run(&trial, &err));
+    assert_true(gr_step_trial_run(&trial, &err));
+    gr_step_trial_end(&trial);
     gr_net_expect_same_parameters(&tried, &untouched);
     gr_net_release(&tried);
     gr_net_release(&untouched);

@@ -121,7 +121,7 @@ static bool time_sections(struct gr_choosing *c, struct timing *timings, struct 
     for (int part = 0; ok && part < 3; part++) {
         for (size_t n = 0; n < program->n_sections; n++)
             c->trial.on[n] = !c->offers[c->which[n]].open || (part && (n + (size_t)part) % 2);
-        ok = gr_trial_step(&c->trial, err);
+        ok = gr_step_trial_run(&c->trial, err);
         for (size_t n = 0; ok && n < program->n_sections; n++) {
             const double took = c->trial.start[n + 1] - c->trial.start[n];
             double *least = c->trial.on[n] ? &timings[n].lanes : &timings[n].serial;
@@ -171,7 +171,7 @@ static bool try_lanes(struct gr_choosing *c, int lanes, struct gr_error *err)
     }
     if (any)
         gr_tuning_report(program->options.tuning, subject, NULL);
-    if (ok && any && arrange(c, wanted, true, &failed) && gr_trial_step(&c->trial, &failed) &&
+    if (ok && any && arrange(c, wanted, true, &failed) && gr_step_trial_run(&c->trial, &failed) &&
         c->trial.seconds < longest_step) {
         const int rounds = clamp(trial_seconds / (3 * c->trial.seconds), 2, MOST_ROUNDS);
         for (int r = 0; r < rounds && failed.status == GR_OK; r++)
@@ -201,11 +201,11 @@ static int by_value(const void *a, const void *b)
 /* Places the program, takes a step to touch its memory, and then some more. */
 static bool sample(struct gr_choosing *c, int *lanes, struct samples *samples, struct gr_error *err)
 {
-    if (!arrange(c, lanes, false, err) || !gr_trial_step(&c->trial, err))
+    if (!arrange(c, lanes, false, err) || !gr_step_trial_run(&c->trial, err))
         return false;
     const int steps = clamp(confirm_seconds / (2 * BLOCKS * c->trial.seconds), 2, MOST_ROUNDS);
     for (int i = 0; i < steps; i++) {
-        if (!gr_trial_step(&c->trial, err))
+        if (!gr_step_trial_run(&c->trial, err))
             return false;
         samples->seconds[samples->count++] = c->trial.seconds;
     }
@@ -312,12 +312,12 @@ bool gr_choosing_search(struct gr_choosing *c, struct gr_error *err)
     program->trial = calloc(program->n_steps + 1, sizeof *program->trial);
     c->planned = calloc(c->n_sections + 1, sizeof *c->planned);
     bool ok = (program->trial && c->planned) || gr_fail_memory(err, "trying lanes");
-    ok = ok && weigh(c, err) && gr_trial_begin(&c->trial, program, err);
+    ok = ok && weigh(c, err) && gr_step_trial_begin(&c->trial, program, err);
     for (int lanes = 2; ok && lanes <= program->most_lanes; lanes += lanes < 4 ? 1 : lanes)
         if (gr_lanes_can_share(c->threads, lanes))
             ok = try_lanes(c, lanes, err);
     ok = ok && confirm(c, err);
-    gr_trial_end(&c->trial);
+    gr_step_trial_end(&c->trial);
     forget_sections(program);
     for (size_t s = 0; program->trial && s < program->n_steps; s++)
         gr_kernel_release(&program->trial[s]);

@@ -30,7 +30,7 @@ struct gr_choosing {
     struct gr_offer *offers; /* one a section */
     size_t n_sections;
     int *branch, *lane; /* by step */
-    struct gr_trial trial;
+    struct gr_step_trial trial;
     int *planned;       /* [n_sections] for how many lanes program->trial has kernels, or 0 */
     size_t *which;      /* [program->n_sections] whose they are */
     size_t most_bytes;  /* alive at most in a section */
@@ -52,9 +52,6 @@ bool gr_lanes_can_share(int threads, int lanes);
 /* Kernels for the lanes of a section, one a step; if they do not fit, or fail, none. */
 bool gr_choosing_plan(struct gr_choosing *c, const struct gr_section *section,
                       struct gr_kernel *kernels, bool *fits, struct gr_error *err);
-
-/* Frees what it holds; zero-initialised is no kernel. */
-void gr_kernel_release(struct gr_kernel *kernel);
 
 /* The program runs this section in lanes. */
 void gr_choosing_add(struct gr_choosing *c, const struct gr_section *section);

@@ -14,6 +14,13 @@ size_t gr_layout_bytes(const struct gr_layout *layout, const struct gr_value *va
     return (size_t)gr_shape_count(&value->shape) * gr_dtype_size(value->dtype);
 }
 
+void gr_kernel_release(struct gr_kernel *kernel)
+{
+    if (kernel->free_state)
+        kernel->free_state(kernel->state);
+    *kernel = (struct gr_kernel){0};
+}
+
 const char *gr_node_key(const struct gr_node *node)
 {
     return node->origin ? node->origin->name : node->name;

@@ -60,6 +60,9 @@ struct gr_kernel {
     void (*free_state)(void *state);
 };
 
+/* Frees what it holds and empties it. Zero-initialised is no kernel. */
+void gr_kernel_release(struct gr_kernel *kernel);
+
 /* What the ops share while they plan and run: library handles, layouts, thread count. Theirs. */
 struct gr_backend;
 

@@ -233,8 +233,7 @@ static bool plan_node(struct gr_program *program, struct gr_node *node, struct g
         ok = settle_input(program, node, i, src[i], home[i], err);
     struct gr_step *step = ok ? add_step(program, node, err) : NULL;
     if (!step) {
-        if (kernel.free_state)
-            kernel.free_state(kernel.state);
+        gr_kernel_release(&kernel);
         return false;
     }
     step->kernel = kernel;
@@ -349,8 +348,7 @@ void gr_program_free(struct gr_program *program)
     if (!program)
         return;
     for (size_t s = 0; s < program->n_steps; s++)
-        if (program->steps[s].kernel.free_state)
-            program->steps[s].kernel.free_state(program->steps[s].kernel.state);
+        gr_kernel_release(&program->steps[s].kernel);
     gr_program_release_lanes(program);
     free(program->steps);
     free(program->slots);

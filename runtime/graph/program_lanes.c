@@ -57,13 +57,6 @@ static void name_section(const struct gr_choosing *c, const struct gr_section *s
 
 /* ---- kernels for lanes ------------------------------------------------------------------- */
 
-void gr_kernel_release(struct gr_kernel *kernel)
-{
-    if (kernel->free_state)
-        kernel->free_state(kernel->state);
-    *kernel = (struct gr_kernel){0};
-}
-
 /* A kernel for a step as it stands. *fits: it takes and gives the layouts that the step has. */
 static bool plan_step(struct gr_choosing *c, const struct gr_step *step, struct gr_kernel *kernel,
                       bool *fits, struct gr_error *err)

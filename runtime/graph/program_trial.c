@@ -32,7 +32,8 @@ static size_t keep(const struct gr_program *program, char *kept, bool back)
     return at;
 }
 
-bool gr_trial_begin(struct gr_trial *trial, struct gr_program *program, struct gr_error *err)
+bool gr_step_trial_begin(struct gr_step_trial *trial, struct gr_program *program,
+                         struct gr_error *err)
 {
     trial->program = program;
     trial->on = calloc(program->n_steps + 1, sizeof *trial->on);
@@ -44,19 +45,19 @@ bool gr_trial_begin(struct gr_trial *trial, struct gr_program *program, struct g
     return true;
 }
 
-void gr_trial_end(struct gr_trial *trial)
+void gr_step_trial_end(struct gr_step_trial *trial)
 {
     if (trial->kept)
         keep(trial->program, trial->kept, true);
     free(trial->on);
     free(trial->start);
     free(trial->kept);
-    *trial = (struct gr_trial){0};
+    *trial = (struct gr_step_trial){0};
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
-static bool run_kernel(const struct gr_trial *trial, const struct gr_step *step,
+static bool run_kernel(const struct gr_step_trial *trial, const struct gr_step *step,
                        const struct gr_kernel *kernel, struct gr_error *err)
 {
     const struct gr_run run = {0};
@@ -67,7 +68,7 @@ static bool run_kernel(const struct gr_trial *trial, const struct gr_step *step,
 }
 
 struct trying {
-    const struct gr_trial *trial;
+    const struct gr_step_trial *trial;
     const struct gr_section *section;
 };
 
@@ -83,7 +84,7 @@ static void run_lane(void *user, int lane)
             ok = run_kernel(trying->trial, &program->steps[s], &program->trial[s], err);
 }
 
-static bool run_lanes(const struct gr_trial *trial, const struct gr_section *section,
+static bool run_lanes(const struct gr_step_trial *trial, const struct gr_section *section,
                       struct gr_error *err)
 {
     const struct gr_program *program = trial->program;
@@ -97,7 +98,7 @@ static bool run_lanes(const struct gr_trial *trial, const struct gr_section *sec
     return true;
 }
 
-bool gr_trial_step(struct gr_trial *trial, struct gr_error *err)
+bool gr_step_trial_run(struct gr_step_trial *trial, struct gr_error *err)
 {
     const struct gr_program *program = trial->program;
     const double start = gr_seconds();

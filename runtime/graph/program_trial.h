@@ -8,7 +8,7 @@
 
 #include "graph/program_private.h"
 
-struct gr_trial {
+struct gr_step_trial {
     struct gr_program *program; /* whose sections have kernels for lanes in program->trial */
     bool *on;                   /* [n_sections] in lanes in the next step, else one by one */
     double *start; /* [n_sections + 1] when each section of the last step began; and its end */
@@ -18,15 +18,16 @@ struct gr_trial {
 };
 
 /* Keeps what the steps update. Zero-initialise; end a trial in any case. */
-bool gr_trial_begin(struct gr_trial *trial, struct gr_program *program, struct gr_error *err);
+bool gr_step_trial_begin(struct gr_step_trial *trial, struct gr_program *program,
+                         struct gr_error *err);
 
 /* Puts it back. */
-void gr_trial_end(struct gr_trial *trial);
+void gr_step_trial_end(struct gr_step_trial *trial);
 
 /*
  * One step, without checks. Updates that are much are left out: they run alone in any case, and
  * keeping what they update would double the memory.
  */
-bool gr_trial_step(struct gr_trial *trial, struct gr_error *err);
+bool gr_step_trial_run(struct gr_step_trial *trial, struct gr_error *err);
 
 #endif

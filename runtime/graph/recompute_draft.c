@@ -524,8 +524,8 @@ bool gr_draft_apply(struct gr_draft *draft, int *refused, struct gr_error *err)
     ok = ok && make_steps(draft, steps, made, refused, err);
     if (!ok || *refused >= 0) {
         for (size_t t = 0; steps && t < count; t++)
-            if (draft->before[t] != draft->step_of[t] && steps[t].kernel.free_state)
-                steps[t].kernel.free_state(steps[t].kernel.state);
+            if (draft->before[t] != draft->step_of[t])
+                gr_kernel_release(&steps[t].kernel);
         free(steps);
         free(made);
         return ok;

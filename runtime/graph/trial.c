@@ -74,8 +74,7 @@ static void release_memory(struct gr_trial *t)
 void gr_trial_release(struct gr_trial *t)
 {
     release_memory(t);
-    if (t->kernel.free_state)
-        t->kernel.free_state(t->kernel.state);
+    gr_kernel_release(&t->kernel);
     *t = (struct gr_trial){0};
 }
 
