@@ -1,9 +1,14 @@
 /*
  * concat: inputs side by side along one axis. The gradient of each input is a slice of the
  * output's, cut by the internal op slice.
+ *
+ * Both only move bytes, in the layout and the type that their inputs have: plain, in blocks of
+ * channels, or with the channels last. In the order of memory a tensor is rows, from one index of
+ * whatever lies before the axis to the next, and each row of the whole is one row of each part.
  */
 #include "ops.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "loops.h"
@@ -42,38 +47,125 @@ static const struct gr_attr slice_table[] = {
     {0},
 };
 
-/* The elements from one index of the axis before `axis` to the next. */
-static int64_t row_length(const struct gr_shape *shape, int64_t axis)
+/* ---- forms ------------------------------------------------------------------------------- */
+
+/* How the whole and its parts lie. */
+struct form {
+    int64_t lanes; /* channels in a block; 1: plain; 0: the channels are last */
+    dnnl_format_tag_t tag;
+    enum gr_dtype dtype;
+};
+
+/* May a part that starts at index `begin` of the axis and ends before `end` of `total` lie so? */
+static bool form_holds(struct form form, int rank, int64_t axis, int64_t begin, int64_t end,
+                       int64_t total)
 {
-    int64_t length = 1;
-    for (int i = (int)axis; i < shape->rank; i++)
-        length *= shape->dim[i];
-    return length;
+    if (form.lanes == 1)
+        return true;
+    return rank == 4 && (form.lanes == 0 || axis != 1 ||
+                         (begin % form.lanes == 0 && (end % form.lanes == 0 || end == total)));
 }
 
-/* Copies `rows` rows of `length` elements between strided places. */
-static void copy_rows(float *dst, int64_t dst_stride, const float *src, int64_t src_stride,
-                      int64_t rows, int64_t length)
+static const struct gr_layout *layout_in(const struct gr_planning *planning, struct form form,
+                                         const struct gr_value *value, struct gr_error *err)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++)
-        memcpy(dst + r * dst_stride, src + r * src_stride, (size_t)length * sizeof *dst);
+    return form.lanes == 1 ? gr_onednn_plain(planning->backend, value, form.dtype, err)
+                           : gr_onednn_tagged(planning->backend, value, form.dtype, form.tag, err);
+}
+
+/* The form that a layout of the value is; plain, if it is another. */
+static struct form form_of(const struct gr_planning *planning, const struct gr_value *value,
+                           const struct gr_layout *layout)
+{
+    static const struct form forms[] = {
+        {16, dnnl_nChw16c, 0}, {8, dnnl_nChw8c, 0}, {0, dnnl_nhwc, 0}};
+    struct form form = {1, dnnl_format_tag_undef, gr_layout_dtype(layout, value)};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms && value->shape.rank == 4; i++) {
+        const struct form other = {forms[i].lanes, forms[i].tag, form.dtype};
+        if (layout && layout == layout_in(planning, other, value, NULL))
+            return other;
+    }
+    return form;
+}
+
+/* Bytes of a row: all from one index of what lies before the axis to the next. */
+static int64_t row_bytes(struct form form, const struct gr_shape *shape, int64_t axis)
+{
+    int64_t dim[GR_MAX_RANK + 1], n = 0, at = axis; /* in the order of memory */
+    for (int i = 0; i < shape->rank; i++)
+        dim[n++] = shape->dim[i];
+    if (form.lanes > 1) {
+        dim[1] = (shape->dim[1] + form.lanes - 1) / form.lanes;
+        dim[n++] = form.lanes;
+    } else if (form.lanes == 0) {
+        memmove(dim + 1, dim + 2, 2 * sizeof *dim);
+        dim[3] = shape->dim[1];
+        at = axis == 1 ? 3 : axis > 1 ? axis - 1 : 0;
+    }
+    int64_t bytes = form.dtype == GR_BF16 ? 2 : 4;
+    for (int64_t i = at; i < n; i++)
+        bytes *= dim[i];
+    return bytes;
+}
+
+/* ---- moving ------------------------------------------------------------------------------ */
+
+/* Rows of the whole, of which each has a run of bytes of each part. */
+struct state {
+    int64_t rows, stride; /* bytes of a row of the whole */
+    int64_t pieces;       /* into which a row is cut, so that few long ones occupy all threads */
+    int64_t begin;        /* bytes before the first part */
+    int n_parts;
+    int64_t length[]; /* bytes of a row of each part */
+};
+
+enum { LEAST_PIECES = 64, LEAST_PIECE = 4096 };
+
+static struct state *state_new(int64_t bytes, int64_t stride, int n_parts)
+{
+    struct state *state = calloc(1, sizeof *state + (size_t)n_parts * sizeof *state->length);
+    if (!state)
+        return NULL;
+    state->rows = bytes / stride;
+    state->stride = stride;
+    state->n_parts = n_parts;
+    const int64_t wanted = LEAST_PIECES / state->rows, most = stride / LEAST_PIECE;
+    state->pieces = wanted < most ? wanted : most;
+    state->pieces = state->pieces > 1 ? state->pieces : 1;
+    return state;
+}
+
+/* Piece `piece` of a row, from the parts to the whole or back. */
+static void move_piece(const struct state *state, int64_t row, int64_t piece, char *whole,
+                       void *const *parts, bool join)
+{
+    char *at = whole + row * state->stride + state->begin;
+    for (int i = 0; i < state->n_parts; at += state->length[i++]) {
+        const int64_t length = state->length[i];
+        const int64_t from = length * piece / state->pieces;
+        const size_t bytes = (size_t)(length * (piece + 1) / state->pieces - from);
+        char *part = (char *)parts[i] + row * length + from;
+        if (join)
+            memcpy(at + from, part, bytes);
+        else
+            memcpy(part, at + from, bytes);
+    }
+}
+
+static void move_rows(const struct state *state, void *whole, void *const *parts, bool join)
+{
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int64_t row = 0; row < state->rows; row++)
+        for (int64_t piece = 0; piece < state->pieces; piece++)
+            move_piece(state, row, piece, whole, parts, join);
 }
 
 static bool concat_run(const struct gr_kernel *kernel, const struct gr_node *node,
                        const struct gr_buffers *buffers, const struct gr_run *run,
                        struct gr_error *err)
 {
-    (void)kernel, (void)run, (void)err;
-    const int64_t axis = ((const struct concat_attrs *)node->attrs)->axis;
-    const int64_t stride = row_length(&node->outputs[0]->shape, axis);
-    const int64_t rows = gr_shape_count(&node->outputs[0]->shape) / stride;
-    float *dst = buffers->dst[0]; /* [rows, stride] */
-    for (int i = 0; i < node->n_inputs; i++) {
-        const int64_t length = row_length(&node->inputs[i]->shape, axis);
-        copy_rows(dst, stride, buffers->src[i], length, rows, length);
-        dst += length;
-    }
+    (void)node, (void)run, (void)err;
+    move_rows(kernel->state, buffers->dst[0], buffers->src, true);
     return true;
 }
 
@@ -81,21 +173,93 @@ static bool slice_run(const struct gr_kernel *kernel, const struct gr_node *node
                       const struct gr_buffers *buffers, const struct gr_run *run,
                       struct gr_error *err)
 {
-    (void)kernel, (void)run, (void)err;
-    const struct slice_attrs *attrs = node->attrs;
-    const struct gr_shape *shape = &node->inputs[0]->shape;
-    const int64_t stride = row_length(shape, attrs->axis);
-    const int64_t length = row_length(&node->outputs[0]->shape, attrs->axis);
-    const float *src = buffers->src[0]; /* [rows, stride] */
-    copy_rows(buffers->dst[0], length, src + attrs->begin * (stride / shape->dim[attrs->axis]),
-              stride, gr_shape_count(shape) / stride, length);
+    (void)node, (void)run, (void)err;
+    move_rows(kernel->state, buffers->src[0], buffers->dst, false);
     return true;
+}
+
+/* Hands over the kernel; `whole` is the layout of what the parts make up. */
+static bool finish(struct gr_planning *planning, struct state *state, const struct gr_layout *whole,
+                   bool (*run)(const struct gr_kernel *, const struct gr_node *,
+                               const struct gr_buffers *, const struct gr_run *, struct gr_error *))
+{
+    planning->kernel->impl = whole == &gr_layout_plain ? "plain" : "blocks";
+    planning->kernel->run = run;
+    planning->kernel->state = state;
+    planning->kernel->free_state = free;
+    return true;
+}
+
+/* ---- concat ------------------------------------------------------------------------------ */
+
+/* Can all inputs lie so? */
+static bool concat_holds(const struct gr_node *node, struct form form)
+{
+    const int64_t axis = ((const struct concat_attrs *)node->attrs)->axis;
+    const struct gr_shape *whole = &node->outputs[0]->shape;
+    int64_t begin = 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const int64_t end = begin + node->inputs[i]->shape.dim[axis];
+        if (!form_holds(form, whole->rank, axis, begin, end, whole->dim[axis]))
+            return false;
+        begin = end;
+    }
+    return true;
+}
+
+static int64_t bytes_in(const struct gr_layout *layout, const struct gr_value *value)
+{
+    return (int64_t)gr_layout_bytes(layout, value);
+}
+
+/* Bytes of inputs that do not lie so and would have to be moved. */
+static int64_t bytes_elsewhere(const struct gr_planning *planning, struct form form)
+{
+    const struct gr_node *node = planning->node;
+    int64_t bytes = 0;
+    for (int i = 0; i < node->n_inputs; i++)
+        if (planning->src[i] != layout_in(planning, form, node->inputs[i], NULL))
+            bytes += bytes_in(planning->src[i], node->inputs[i]);
+    return bytes;
+}
+
+/* That of the inputs in which the least must be moved: plain, where none of theirs will do. */
+static struct form best_form(const struct gr_planning *planning)
+{
+    const struct gr_node *node = planning->node;
+    struct form best = {1, dnnl_format_tag_undef, GR_F32};
+    int64_t least = bytes_elsewhere(planning, best);
+    for (int i = 0; i < node->n_inputs; i++) {
+        const struct form form = form_of(planning, node->inputs[i], planning->src[i]);
+        const int64_t bytes = bytes_elsewhere(planning, form);
+        if (bytes < least && concat_holds(node, form)) {
+            best = form;
+            least = bytes;
+        }
+    }
+    return best;
 }
 
 static bool concat_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    (void)err;
-    gr_loops_plan_plain(planning, concat_run);
+    const struct gr_node *node = planning->node;
+    const int64_t axis = ((const struct concat_attrs *)node->attrs)->axis;
+    const struct form form = best_form(planning);
+    const struct gr_value *whole = node->outputs[0];
+    planning->dst[0] = layout_in(planning, form, whole, err);
+    if (!planning->dst[0])
+        return false;
+    struct state *state = state_new(bytes_in(planning->dst[0], whole),
+                                    row_bytes(form, &whole->shape, axis), node->n_inputs);
+    if (!state)
+        return gr_fail_memory(err, "a concat");
+    finish(planning, state, planning->dst[0], concat_run);
+    for (int i = 0; i < node->n_inputs; i++) {
+        state->length[i] = row_bytes(form, &node->inputs[i]->shape, axis);
+        planning->src[i] = layout_in(planning, form, node->inputs[i], err);
+        if (!planning->src[i])
+            return false;
+    }
     return true;
 }
 
@@ -139,11 +303,31 @@ static bool concat_primitive(struct gr_planning *planning, struct gr_error *err)
     return ok;
 }
 
+/* ---- slice ------------------------------------------------------------------------------- */
+
 static bool slice_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    (void)err;
-    gr_loops_plan_plain(planning, slice_run);
-    return true;
+    const struct gr_node *node = planning->node;
+    const struct slice_attrs *attrs = node->attrs;
+    const struct gr_value *whole = node->inputs[0], *part = node->outputs[0];
+    struct form form = form_of(planning, whole, planning->src[0]);
+    const int64_t total = whole->shape.dim[attrs->axis];
+    if (!form_holds(form, whole->shape.rank, attrs->axis, attrs->begin,
+                    attrs->begin + part->shape.dim[attrs->axis], total))
+        form = (struct form){1, dnnl_format_tag_undef, form.dtype};
+    planning->src[0] = layout_in(planning, form, whole, err);
+    planning->dst[0] = layout_in(planning, form, part, err);
+    if (!planning->src[0] || !planning->dst[0])
+        return false;
+    struct gr_shape before = whole->shape;
+    before.dim[attrs->axis] = attrs->begin;
+    struct state *state = state_new(bytes_in(planning->src[0], whole),
+                                    row_bytes(form, &whole->shape, attrs->axis), 1);
+    if (!state)
+        return gr_fail_memory(err, "a slice");
+    state->begin = row_bytes(form, &before, attrs->axis);
+    state->length[0] = row_bytes(form, &part->shape, attrs->axis);
+    return finish(planning, state, planning->src[0], slice_run);
 }
 
 static const struct gr_op slice = {
@@ -156,6 +340,8 @@ static const struct gr_op slice = {
     .max_inputs = 1,
     .plan = slice_plan,
 };
+
+/* ---- the op ------------------------------------------------------------------------------ */
 
 /* Equal but along the axis. */
 static bool fits(const struct gr_shape *a, const struct gr_shape *b, int64_t axis)

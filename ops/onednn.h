@@ -103,6 +103,11 @@ const struct gr_layout *gr_onednn_blocked(struct gr_backend *backend, const stru
 const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct gr_value *value,
                                         enum gr_dtype dtype, struct gr_error *err);
 
+/* One with a name of oneDNN's; gr_layout_plain, where it is that of the value. NULL: failed. */
+const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struct gr_value *value,
+                                         enum gr_dtype dtype, dnnl_format_tag_t tag,
+                                         struct gr_error *err);
+
 /* A layout that is so many bytes and nothing else: of a workspace. NULL: out of memory. */
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
                                             struct gr_error *err);

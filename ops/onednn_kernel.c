@@ -135,6 +135,19 @@ const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct
     return layout;
 }
 
+const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struct gr_value *value,
+                                         enum gr_dtype dtype, dnnl_format_tag_t tag,
+                                         struct gr_error *err)
+{
+    struct gr_desc desc = {0};
+    if (!gr_desc_tagged(&desc, value->shape.rank, value->shape.dim, dtype, tag, err))
+        return NULL;
+    const struct gr_layout *layout =
+        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
+    gr_desc_release(&desc);
+    return layout;
+}
+
 int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
 {
     if (backend->kernels == GR_KERNELS_OPENBLAS)
