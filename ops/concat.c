@@ -1,6 +1,6 @@
 /*
  * concat: inputs side by side along one axis. The gradient of each input is a slice of the
- * output's, cut by the internal op slice.
+ * output's, cut by the internal op slice, which takes over the backward of a ReLU that follows.
  *
  * Both only move bytes, in the layout and the type that their inputs have: plain, in blocks of
  * channels, or with the channels last. In the order of memory a tensor is rows, from one index of
@@ -11,8 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "activation.h"
 #include "loops.h"
 #include "onednn.h"
+#include "vector_clones.h"
 
 struct concat_attrs {
     int64_t axis;
@@ -115,11 +117,12 @@ struct state {
     int64_t rows, stride; /* bytes of a row of the whole */
     int64_t pieces;       /* into which a row is cut, so that few long ones occupy all threads */
     int64_t begin;        /* bytes before the first part */
+    enum gr_dtype dtype;  /* of an element */
     int n_parts;
     int64_t length[]; /* bytes of a row of each part */
 };
 
-enum { LEAST_PIECES = 64, LEAST_PIECE = 4096 };
+enum { LEAST_PIECES = 64, LEAST_PIECE = 4096, LINE = 64 };
 
 static struct state *state_new(int64_t bytes, int64_t stride, int n_parts)
 {
@@ -135,29 +138,55 @@ static struct state *state_new(int64_t bytes, int64_t stride, int n_parts)
     return state;
 }
 
-/* Piece `piece` of a row, from the parts to the whole or back. */
-static void move_piece(const struct state *state, int64_t row, int64_t piece, char *whole,
-                       void *const *parts, bool join)
+/* Where a piece of so many bytes begins, in whole lines of the cache. */
+static int64_t piece_start(const struct state *state, int64_t length, int64_t piece)
 {
-    char *at = whole + row * state->stride + state->begin;
+    return piece == state->pieces ? length : length * piece / state->pieces / LINE * LINE;
+}
+
+static void join_piece(const struct state *state, int64_t row, int64_t piece, void *const *parts,
+                       char *whole)
+{
+    char *at = whole + row * state->stride;
     for (int i = 0; i < state->n_parts; at += state->length[i++]) {
-        const int64_t length = state->length[i];
-        const int64_t from = length * piece / state->pieces;
-        const size_t bytes = (size_t)(length * (piece + 1) / state->pieces - from);
-        char *part = (char *)parts[i] + row * length + from;
-        if (join)
-            memcpy(at + from, part, bytes);
-        else
-            memcpy(part, at + from, bytes);
+        const int64_t length = state->length[i], from = piece_start(state, length, piece);
+        memcpy(at + from, (const char *)parts[i] + row * length + from,
+               (size_t)(piece_start(state, length, piece + 1) - from));
     }
 }
 
-static void move_rows(const struct state *state, void *whole, void *const *parts, bool join)
+/* dx = dy where y, which came out of a ReLU, is positive, else 0. */
+GR_VECTOR_CLONES
+static void gate_f32(const float *dy, const float *y, float *dx, int64_t n)
 {
-#pragma omp parallel for collapse(2) schedule(static)
-    for (int64_t row = 0; row < state->rows; row++)
-        for (int64_t piece = 0; piece < state->pieces; piece++)
-            move_piece(state, row, piece, whole, parts, join);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+/* Positive numbers are, as integers, those from 1 to that of infinity. */
+GR_VECTOR_CLONES
+static void gate_bf16(const uint16_t *dy, const uint16_t *y, uint16_t *dx, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = (uint16_t)(y[i] - 1) < 0x7f80 ? dy[i] : 0;
+}
+
+/* gate: what came out of the ReLU behind the slice, laid out as the part; or NULL. */
+static void cut_piece(const struct state *state, int64_t row, int64_t piece, const char *whole,
+                      const char *gate, char *part)
+{
+    const int64_t length = state->length[0], from = piece_start(state, length, piece);
+    const int64_t bytes = piece_start(state, length, piece + 1) - from;
+    const char *src = whole + row * state->stride + state->begin + from;
+    const int64_t at = row * length + from;
+    if (!gate)
+        memcpy(part + at, src, (size_t)bytes);
+    else if (state->dtype == GR_BF16)
+        gate_bf16((const void *)src, (const void *)(gate + at), (void *)(part + at), bytes / 2);
+    else
+        gate_f32((const void *)src, (const void *)(gate + at), (void *)(part + at), bytes / 4);
 }
 
 static bool concat_run(const struct gr_kernel *kernel, const struct gr_node *node,
@@ -165,7 +194,11 @@ static bool concat_run(const struct gr_kernel *kernel, const struct gr_node *nod
                        struct gr_error *err)
 {
     (void)node, (void)run, (void)err;
-    move_rows(kernel->state, buffers->dst[0], buffers->src, true);
+    const struct state *state = kernel->state;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int64_t row = 0; row < state->rows; row++)
+        for (int64_t piece = 0; piece < state->pieces; piece++)
+            join_piece(state, row, piece, buffers->src, buffers->dst[0]);
     return true;
 }
 
@@ -173,8 +206,13 @@ static bool slice_run(const struct gr_kernel *kernel, const struct gr_node *node
                       const struct gr_buffers *buffers, const struct gr_run *run,
                       struct gr_error *err)
 {
-    (void)node, (void)run, (void)err;
-    move_rows(kernel->state, buffers->src[0], buffers->dst, false);
+    (void)run, (void)err;
+    const struct state *state = kernel->state;
+    const void *gate = node->n_inputs > 1 ? buffers->src[1] : NULL;
+#pragma omp parallel for collapse(2) schedule(static)
+    for (int64_t row = 0; row < state->rows; row++)
+        for (int64_t piece = 0; piece < state->pieces; piece++)
+            cut_piece(state, row, piece, buffers->src[0], gate, buffers->dst[0]);
     return true;
 }
 
@@ -317,6 +355,8 @@ static bool slice_plan(struct gr_planning *planning, struct gr_error *err)
         form = (struct form){1, dnnl_format_tag_undef, form.dtype};
     planning->src[0] = layout_in(planning, form, whole, err);
     planning->dst[0] = layout_in(planning, form, part, err);
+    if (node->n_inputs > 1)
+        planning->src[1] = planning->dst[0];
     if (!planning->src[0] || !planning->dst[0])
         return false;
     struct gr_shape before = whole->shape;
@@ -325,9 +365,19 @@ static bool slice_plan(struct gr_planning *planning, struct gr_error *err)
                                     row_bytes(form, &whole->shape, attrs->axis), 1);
     if (!state)
         return gr_fail_memory(err, "a slice");
+    state->dtype = form.dtype;
     state->begin = row_bytes(form, &before, attrs->axis);
     state->length[0] = row_bytes(form, &part->shape, attrs->axis);
     return finish(planning, state, planning->src[0], slice_run);
+}
+
+/* The backward of a ReLU whose output was joined. */
+static bool slice_fuse(struct gr_node *node, const struct gr_node *consumer)
+{
+    struct gr_value *inputs[] = {node->inputs[0], consumer->inputs[1]};
+    return node->n_inputs == 1 &&
+           gr_activation_is_relu_backward(consumer, node, consumer->inputs[1]) &&
+           gr_node_set_inputs(node, inputs, 2);
 }
 
 static const struct gr_op slice = {
@@ -337,7 +387,8 @@ static const struct gr_op slice = {
              .attrs_size = sizeof(struct slice_attrs)},
     .flags = GR_OP_INTERNAL,
     .min_inputs = 1,
-    .max_inputs = 1,
+    .max_inputs = 2,
+    .fuse = slice_fuse,
     .plan = slice_plan,
 };
 

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,8 +35,8 @@ struct joined {
     const struct laid *laid;
     enum gr_dtype dtype;
     struct gr_small small;
-    struct gr_value *part[MOST], *whole;
-    float *data[MOST], *expected; /* plain */
+    struct gr_value *input[MOST], *part[MOST], *whole; /* part: the ReLU of input */
+    float *data[MOST], *expected;                      /* plain; what parts and whole hold */
 };
 
 static const struct gr_layout *layout_of(const struct joined *j, const struct gr_value *value)
@@ -90,7 +91,9 @@ static void joined_init(struct joined *j, uint64_t seed)
         shape.dim[j->axis] = gr_check_int(seed, 8 + k, 1, 20);
         if (j->axis == 1 && (k < j->n - 1 || seed % 2))
             shape.dim[1] *= laid->lanes;
-        j->part[k] = gr_small_input(&j->small, (char[]){(char)('a' + k), '\0'}, shape);
+        const char name[] = {'r', (char)('a' + k), '\0'};
+        j->input[k] = gr_small_input(&j->small, name + 1, shape);
+        j->part[k] = gr_small_node(&j->small, "relu", name, NULL, j->input[k], NULL)->outputs[0];
     }
     const struct gr_node_spec spec = {
         .name = "whole",
@@ -194,25 +197,50 @@ static void join(const struct joined *j)
     expect(j, j->whole, written, result, j->expected);
 }
 
-/* The gradient of each part, when that of the whole is `expected`. */
-static void cut(struct joined *j)
+/* What a ReLU may leave in a part of so many elements: the caller's. */
+static float *drawn_gate(const struct joined *j, int64_t count)
+{
+    static const float kinds[] = {0, -0.0f, 1, 3.5f, 1e-30f, INFINITY, NAN, -1};
+    float *gate = calloc((size_t)count, sizeof *gate);
+    assert_non_null(gate);
+    for (int64_t i = 0; i < count; i++)
+        gate[i] = kinds[gr_check_int(j->seed + 7, (int)i, 0, 7)];
+    return gate;
+}
+
+/* The gradient of part k, and with `gated` of the ReLU's input, when `expected` is the whole's. */
+static void cut(const struct joined *j, int k, bool gated)
+{
+    struct gr_node *slice = j->small.gradients[j->part[k]->id]->producer;
+    const int64_t count = gr_shape_count(&j->part[k]->shape);
+    const struct gr_layout *src[] = {layout_of(j, j->whole), layout_of(j, j->part[k])}, *written;
+    float *data[] = {j->expected, drawn_gate(j, count)};
+    void *result;
+    assert_string_equal(slice->op->kind.name, "slice");
+    if (gated) {
+        assert_true(slice->op->fuse(slice, j->small.gradients[j->input[k]->id]->producer));
+        for (int64_t i = 0; i < count; i++)
+            j->data[k][i] = data[1][i] > 0 ? j->data[k][i] : 0;
+    }
+    run(j, slice, src, data, &written, &result);
+    if (can_lie_so(j)) {
+        assert_ptr_equal(src[0], layout_of(j, j->whole));
+        assert_ptr_equal(written, layout_of(j, j->part[k]));
+    }
+    expect(j, slice->outputs[0], written, result, j->data[k]);
+    free(data[1]);
+}
+
+static void cut_all(struct joined *j)
 {
     struct gr_error err = {0};
     const struct gr_loss loss = {gr_small_loss(&j->small, j->whole), 1};
     gr_check_ok(
-        gr_autodiff(j->small.graph, &loss, 1, j->part, (size_t)j->n, &j->small.gradients, &err),
+        gr_autodiff(j->small.graph, &loss, 1, j->input, (size_t)j->n, &j->small.gradients, &err),
         &err);
     for (int k = 0; k < j->n; k++) {
-        const struct gr_node *slice = j->small.gradients[j->part[k]->id]->producer;
-        assert_string_equal(slice->op->kind.name, "slice");
-        const struct gr_layout *src = layout_of(j, j->whole), *written;
-        void *result;
-        run(j, slice, &src, &j->expected, &written, &result);
-        if (can_lie_so(j)) {
-            assert_ptr_equal(src, layout_of(j, j->whole));
-            assert_ptr_equal(written, layout_of(j, j->part[k]));
-        }
-        expect(j, slice->outputs[0], written, result, j->data[k]);
+        cut(j, k, false);
+        cut(j, k, true);
     }
 }
 
@@ -224,7 +252,7 @@ static void parts_are_joined_and_cut_as_they_lie(void **state)
         joined_init(&j, seed);
         if (j.dtype == GR_F32 || gr_check_has_bf16()) {
             join(&j);
-            cut(&j);
+            cut_all(&j);
         }
         joined_release(&j);
     }
