@@ -356,6 +356,23 @@ static bool choose(struct search *s, size_t limit, size_t *arena, struct gr_erro
            gr_draft_arena(&s->draft, arena, err);
 }
 
+/*
+ * Lowers *arena, an arena that is possible, to the least that is found: aiming a little below one
+ * finds what aiming at nothing may miss.
+ */
+static bool choose_least(struct search *s, size_t *arena, struct gr_error *err)
+{
+    static const size_t parts[] = {16, 64, 256, 1024};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        size_t found;
+        if (!choose(s, *arena - *arena / parts[i], &found, err))
+            return false;
+        if (found < *arena)
+            *arena = found;
+    }
+    return true;
+}
+
 /* ---- the budget -------------------------------------------------------------------------- */
 
 static size_t stored_bytes(const struct gr_program *program)
@@ -397,7 +414,8 @@ static bool recompute(struct gr_program *program, const bool *fixed, size_t unbu
     *refused = -1;
     bool ok = search_init(&s, program, fixed, err) && choose(&s, limit, &arena, err);
     if (ok && arena > limit)
-        ok = fail_too_small(program, stored, arena < unbudgeted ? arena : unbudgeted, err);
+        ok = choose_least(&s, &arena, err) &&
+             fail_too_small(program, stored, arena < unbudgeted ? arena : unbudgeted, err);
     if (ok)
         ok = gr_draft_apply(&s.draft, refused, err);
     gr_draft_release(&s.draft);
