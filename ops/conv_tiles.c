@@ -1,7 +1,7 @@
 /*
- * Convolution by Winograd's transformation in kernels of our own (f32, AVX-512, stride 1; 3×3 and
- * 5×5, in groups or not): tiles of 6×6 or 8×8 sources, see conv_tiles_avx512.h. An 8×8 tile
- * multiplies less and rounds more.
+ * Convolution by Winograd's transformation in kernels of our own (AVX-512, stride 1; 3×3 and 5×5,
+ * in groups or not): tiles of 6×6 or 8×8 sources, see conv_tiles_avx512.h. An 8×8 tile multiplies
+ * less and rounds more. All arithmetic is f32; activations may be stored in bf16.
  *
  * Forward, a thread takes a block of tiles of one group through source transform, products and
  * result transform while they are in its cache. The gradient of the input is such a convolution of
@@ -67,8 +67,8 @@ static void transform_filters(const struct tiles_state *s, const float *weights,
 }
 
 /* Block `at` of the tiles of group g, with the thread's own buffers. */
-static void convolve_block(const struct tiles_state *s, const float *src, const float *u,
-                           const float *bias, float *dst, int64_t g, int64_t at, float *own)
+static void convolve_block(const struct tiles_state *s, const void *src, const float *u,
+                           const float *bias, void *dst, int64_t g, int64_t at, float *own)
 {
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols, first = at * s->block;
@@ -138,8 +138,8 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
 }
 
 /* Tiles of a part, first of which `first`, transformed; shared out in blocks. */
-static void transform_part(const struct tiles_state *s, const struct sums *to, const float *dy,
-                           const float *src, int64_t first, int64_t count)
+static void transform_part(const struct tiles_state *s, const struct sums *to, const void *dy,
+                           const void *src, int64_t first, int64_t count)
 {
     const int64_t stride = s->part * LANES;
     enum { FEW = 16 };
@@ -283,6 +283,7 @@ static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_c
                                      .in = out,
                                      .out = in};
     }
+    grid.in_bf16 = grid.out_bf16 = gr_planning_dtype(planning) == GR_BF16;
     grid.rows = (grid.oh + m - 1) / m;
     grid.cols = (grid.ow + m - 1) / m;
     set_filter(&grid, s.kh);
@@ -295,6 +296,7 @@ static bool settle(struct gr_planning *planning, enum gr_conv_pass pass, struct 
     const struct gr_node *node = planning->node;
     const struct gr_conv_sizes s = gr_conv_sizes(node);
     struct gr_backend *backend = planning->backend;
+    const enum gr_dtype type = gr_planning_dtype(planning);
     const struct gr_value *value = pass == GR_CONV_WEIGHTS ? node->outputs[0] : node->inputs[1];
     const int64_t dims[] = {s.g, s.o / s.g, s.c / s.g, s.kh, s.kw};
     static const dnnl_format_tag_t tags[2][2] = {{dnnl_OIhw16i16o, dnnl_gOIhw16i16o},
@@ -308,11 +310,11 @@ static bool settle(struct gr_planning *planning, enum gr_conv_pass pass, struct 
     gr_desc_release(&desc);
     for (int i = 0; i < node->n_inputs; i++)
         planning->src[i] = i == 0 || pass == GR_CONV_WEIGHTS
-                               ? gr_onednn_blocked(backend, node->inputs[i], GR_F32, err)
+                               ? gr_onednn_blocked(backend, node->inputs[i], type, err)
                                : &gr_layout_plain;
     *(pass == GR_CONV_WEIGHTS ? &planning->dst[0] : &planning->src[1]) = weights;
     if (pass != GR_CONV_WEIGHTS)
-        planning->dst[0] = gr_onednn_blocked(backend, node->outputs[0], GR_F32, err);
+        planning->dst[0] = gr_onednn_blocked(backend, node->outputs[0], type, err);
     return weights && planning->src[0] && planning->src[1] && planning->dst[0];
 }
 
@@ -376,10 +378,10 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
     const bool relu = a->activation.algorithm == dnnl_eltwise_relu && a->activation.alpha == 0;
-    /* In f32 also where others compute in bf16, if that is faster with the reorders it takes. */
     return gr_conv_flips(planning) && s.kh == s.kw && (s.kh == 3 || s.kh == 5) &&
            s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 && !a->add &&
-           (!a->activation.function || relu) && gr_tiles_avx512_supported() &&
+           (!a->activation.function || relu) &&
+           gr_tiles_avx512_supported(gr_planning_dtype(planning) == GR_BF16) &&
            gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
 }
 

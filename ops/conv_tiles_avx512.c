@@ -12,7 +12,9 @@
 
 #include <immintrin.h>
 
-#define AVX512 __attribute__((target("avx512f"), always_inline)) static inline
+/* Those for bf16 need its instructions; the target names them for all. */
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
+#define AVX512 TARGET __attribute__((always_inline)) static inline
 #define UNROLL _Pragma("GCC unroll 8")
 
 enum { MOST = GR_TILE_MOST, LANES = GR_TILE_LANES };
@@ -38,9 +40,29 @@ static const struct points points_8 = {
     {{1, -4.25f, 1}, {0.25f, -1.25f, 1}, {4, -5, 1}},
     {-1, 5.25f, -5.25f, 1}};
 
-bool gr_tiles_avx512_supported(void)
+bool gr_tiles_avx512_supported(bool bf16)
 {
-    return __builtin_cpu_supports("avx512f");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && (!bf16 || __builtin_cpu_supports("avx512bf16"));
+}
+
+/* ---- elements ------------------------------------------------------------------------------ */
+
+/* Vector i of an activation. */
+AVX512 __m512 load(const void *data, int64_t i, bool bf16)
+{
+    if (!bf16)
+        return _mm512_loadu_ps((const float *)data + i * LANES);
+    const __m256i half = _mm256_loadu_si256((const void *)((const uint16_t *)data + i * LANES));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+AVX512 void store(void *data, int64_t i, __m512 x, bool bf16)
+{
+    if (!bf16)
+        _mm512_storeu_ps((float *)data + i * LANES, x);
+    else
+        _mm256_storeu_si256((void *)((uint16_t *)data + i * LANES), (__m256i)_mm512_cvtneps_pbh(x));
 }
 
 /* ---- transforms of a line ----------------------------------------------------------------- */
@@ -133,40 +155,43 @@ static struct place place_of(const struct gr_tile_grid *grid, int64_t tile)
     return (struct place){tile / of_image, at / grid->cols * grid->m, at % grid->cols * grid->m};
 }
 
-/* A square of edge `size` at (top, left) of a picture of 16 channels, zero outside. */
-AVX512 void load_square(const float *picture, int64_t h, int64_t w, int64_t top, int64_t left,
-                        int size, __m512 *to)
+/*
+ * A square of edge `size` at (top, left) of a picture of 16 channels, which starts at vector
+ * `picture` of the data; zero outside.
+ */
+AVX512 void load_square(const void *data, int64_t picture, int64_t h, int64_t w, int64_t top,
+                        int64_t left, int size, bool bf16, __m512 *to)
 {
     const bool whole = top >= 0 && left >= 0 && top + size <= h && left + size <= w;
     if (whole) {
-        const float *at = picture + (top * w + left) * LANES;
+        const int64_t at = picture + top * w + left;
         for (int i = 0; i < size; i++)
             UNROLL for (int j = 0; j < size; j++) to[i * size + j] =
-                _mm512_loadu_ps(at + (i * w + j) * LANES);
+                load(data, at + i * w + j, bf16);
         return;
     }
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             const int64_t y = top + i, x = left + j;
             to[i * size + j] = y >= 0 && x >= 0 && y < h && x < w
-                                   ? _mm512_loadu_ps(picture + (y * w + x) * LANES)
+                                   ? load(data, picture + y * w + x, bf16)
                                    : _mm512_setzero_ps();
         }
 }
 
 AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p, int size,
-                         const float *src, int64_t g, int64_t first, int64_t count,
+                         bool bf16, const void *src, int64_t g, int64_t first, int64_t count,
                          const struct gr_tile_buffer *to)
 {
-    const int64_t area = grid->h * grid->w * LANES;
+    const int64_t area = grid->h * grid->w;
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
         for (int64_t b = 0; b < grid->in; b++) {
-            const float *picture = src + ((at.image * grid->groups + g) * grid->in + b) * area;
+            const int64_t picture = ((at.image * grid->groups + g) * grid->in + b) * area;
             float *out = to->data + b * to->block + t * LANES;
             __m512 d[MOST * MOST], e[MOST * MOST];
-            load_square(picture, grid->h, grid->w, at.top - grid->pad[0], at.left - grid->pad[1],
-                        size, d);
+            load_square(src, picture, grid->h, grid->w, at.top - grid->pad[0],
+                        at.left - grid->pad[1], size, bf16, d);
             UNROLL for (int j = 0; j < size; j++) source_line(p, d + j, e + j, size);
             UNROLL for (int i = 0; i < size; i++)
             {
@@ -180,17 +205,17 @@ AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p
 }
 
 AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
-                           const float *dy, int64_t g, int64_t first, int64_t count,
+                           bool bf16, const void *dy, int64_t g, int64_t first, int64_t count,
                            const struct gr_tile_buffer *to)
 {
-    const int64_t area = grid->oh * grid->ow * LANES;
+    const int64_t area = grid->oh * grid->ow;
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
         for (int64_t b = 0; b < grid->out; b++) {
-            const float *picture = dy + ((at.image * grid->groups + g) * grid->out + b) * area;
+            const int64_t picture = ((at.image * grid->groups + g) * grid->out + b) * area;
             float *out = to->data + b * to->block + t * LANES;
             __m512 y[MOST * MOST], e[MOST * MOST];
-            load_square(picture, grid->oh, grid->ow, at.top, at.left, m, y);
+            load_square(dy, picture, grid->oh, grid->ow, at.top, at.left, m, bf16, y);
             __m512 sum = y[0];
             UNROLL for (int i = 1; i < m * m; i++) sum = _mm512_add_ps(sum, y[i]);
             _mm512_storeu_ps(out + size * size * to->position, sum);
@@ -207,19 +232,19 @@ AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points 
 }
 
 AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
-                         const struct gr_tile_buffer *from, int64_t g, int64_t block,
+                         bool bf16, const struct gr_tile_buffer *from, int64_t g, int64_t block,
                          int64_t count_blocks, int64_t first, int64_t count, const float *bias,
-                         bool relu, float *dst)
+                         bool relu, void *dst)
 {
-    const int64_t area = grid->oh * grid->ow * LANES;
+    const int64_t area = grid->oh * grid->ow;
     const __m512 least = _mm512_set1_ps(relu ? 0 : -__builtin_inff());
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
         const int64_t high = grid->oh - at.top, wide = grid->ow - at.left;
         for (int64_t b = 0; b < count_blocks; b++) {
             const float *in = from->data + b * from->block + t * LANES;
-            float *picture = dst + ((at.image * grid->groups + g) * grid->out + block + b) * area +
-                             (at.top * grid->ow + at.left) * LANES;
+            const int64_t to = ((at.image * grid->groups + g) * grid->out + block + b) * area +
+                               at.top * grid->ow + at.left;
             const __m512 offset = bias ? _mm512_loadu_ps(bias + b * LANES) : _mm512_setzero_ps();
             __m512 half[MOST * MOST], y[MOST];
             UNROLL for (int j = 0; j < size; j++)
@@ -233,60 +258,69 @@ AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p
             {
                 result_line(p, m, half + i * size, y, 1, 1);
                 UNROLL for (int j = 0; j < m; j++) if (i < high && j < wide)
-                    _mm512_storeu_ps(picture + (i * grid->ow + j) * LANES,
-                                     _mm512_max_ps(least, _mm512_add_ps(y[j], offset)));
+                    store(dst, to + i * grid->ow + j,
+                          _mm512_max_ps(least, _mm512_add_ps(y[j], offset)), bf16);
             }
         }
     }
 }
 
-/* The sizes there are, each compiled with its numbers as constants. */
-#define FOR_EACH_SIZE(CALL)                                                                        \
+/* The sizes and types there are, each compiled with its numbers as constants. */
+#define FOR_EACH_SIZE(CALL, BF16)                                                                  \
     if (grid->size == 6 && grid->m == 2)                                                           \
-        CALL(&points_6, 6, 2);                                                                     \
+        CALL(&points_6, 6, 2, BF16);                                                               \
     else if (grid->size == 6)                                                                      \
-        CALL(&points_6, 6, 4);                                                                     \
+        CALL(&points_6, 6, 4, BF16);                                                               \
     else if (grid->m == 4)                                                                         \
-        CALL(&points_8, 8, 4);                                                                     \
+        CALL(&points_8, 8, 4, BF16);                                                               \
     else                                                                                           \
-        CALL(&points_8, 8, 6)
+        CALL(&points_8, 8, 6, BF16)
 
-__attribute__((target("avx512f"))) void gr_tiles_avx512_source(const struct gr_tile_grid *grid,
-                                                               const float *src, int64_t g,
-                                                               int64_t first, int64_t count,
-                                                               const struct gr_tile_buffer *to)
+TARGET void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
+                                   int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
-    if (grid->size == 6)
-        source_tiles(grid, &points_6, 6, src, g, first, count, to);
+#define SOURCE(POINTS, SIZE, BF16) source_tiles(grid, POINTS, SIZE, BF16, src, g, first, count, to)
+    if (grid->size == 6 && grid->in_bf16)
+        SOURCE(&points_6, 6, true);
+    else if (grid->size == 6)
+        SOURCE(&points_6, 6, false);
+    else if (grid->in_bf16)
+        SOURCE(&points_8, 8, true);
     else
-        source_tiles(grid, &points_8, 8, src, g, first, count, to);
+        SOURCE(&points_8, 8, false);
 }
 
-__attribute__((target("avx512f"))) void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid,
-                                                                 const float *dy, int64_t g,
-                                                                 int64_t first, int64_t count,
-                                                                 const struct gr_tile_buffer *to)
+TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
+                                     int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
-#define GRADIENT(POINTS, SIZE, M) gradient_tiles(grid, POINTS, SIZE, M, dy, g, first, count, to)
-    FOR_EACH_SIZE(GRADIENT);
+#define GRADIENT(POINTS, SIZE, M, BF16)                                                            \
+    gradient_tiles(grid, POINTS, SIZE, M, BF16, dy, g, first, count, to)
+    if (grid->out_bf16) {
+        FOR_EACH_SIZE(GRADIENT, true);
+    } else {
+        FOR_EACH_SIZE(GRADIENT, false);
+    }
 }
 
-__attribute__((target("avx512f"))) void
-gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
-                       int64_t g, int64_t block, int64_t count_blocks, int64_t first, int64_t count,
-                       const float *bias, bool relu, float *dst)
+TARGET void gr_tiles_avx512_result(const struct gr_tile_grid *grid,
+                                   const struct gr_tile_buffer *from, int64_t g, int64_t block,
+                                   int64_t count_blocks, int64_t first, int64_t count,
+                                   const float *bias, bool relu, void *dst)
 {
-#define RESULT(POINTS, SIZE, M)                                                                    \
-    result_tiles(grid, POINTS, SIZE, M, from, g, block, count_blocks, first, count, bias, relu, dst)
-    FOR_EACH_SIZE(RESULT);
+#define RESULT(POINTS, SIZE, M, BF16)                                                              \
+    result_tiles(grid, POINTS, SIZE, M, BF16, from, g, block, count_blocks, first, count, bias,    \
+                 relu, dst)
+    if (grid->out_bf16) {
+        FOR_EACH_SIZE(RESULT, true);
+    } else {
+        FOR_EACH_SIZE(RESULT, false);
+    }
 }
 
 /* ---- filters ------------------------------------------------------------------------------ */
 
-__attribute__((target("avx512f"))) void gr_tiles_avx512_filter(const struct gr_tile_grid *grid,
-                                                               const float *w, int64_t tap,
-                                                               bool turned, float *u,
-                                                               int64_t position)
+TARGET void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,
+                                   bool turned, float *u, int64_t position)
 {
     const int64_t size = grid->size, taps = size + 1 - grid->m;
     __m512 half[MOST * GR_TILE_TAPS]; /* [size, taps] */
@@ -309,9 +343,8 @@ __attribute__((target("avx512f"))) void gr_tiles_avx512_filter(const struct gr_t
         }
 }
 
-__attribute__((target("avx512f"))) void
-gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u, int64_t position,
-                                float *dw, int64_t tap)
+TARGET void gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u,
+                                            int64_t position, float *dw, int64_t tap)
 {
     const int64_t size = grid->size, taps = size + 1 - grid->m;
     __m512 half[GR_TILE_TAPS * MOST]; /* [taps, size] */
@@ -369,7 +402,7 @@ AVX512 void product(int rows, int vecs, int a_row, int a_inner, const struct wal
         _mm512_storeu_ps(w->c + v * w->c_vec + r * LANES, sum[r][v]);
 }
 
-__attribute__((target("avx512f"))) void gr_tiles_avx512_multiply(const struct gr_tile_product *p)
+TARGET void gr_tiles_avx512_multiply(const struct gr_tile_product *p)
 {
     static const int rows_of[] = {0, 12, 12, 8, 6};
     for (int64_t o = 0; o < p->out;) {
@@ -397,8 +430,7 @@ __attribute__((target("avx512f"))) void gr_tiles_avx512_multiply(const struct gr
     }
 }
 
-__attribute__((target("avx512f"))) void gr_tiles_avx512_correlate(const struct gr_tile_product *p,
-                                                                  bool fresh)
+TARGET void gr_tiles_avx512_correlate(const struct gr_tile_product *p, bool fresh)
 {
     for (int64_t o = 0; o < p->out;) {
         const int64_t left = p->out - o, vecs = left == 4 ? 2 : left < 3 ? left : 3;
@@ -423,18 +455,19 @@ __attribute__((target("avx512f"))) void gr_tiles_avx512_correlate(const struct g
 
 #else
 
-bool gr_tiles_avx512_supported(void)
+bool gr_tiles_avx512_supported(bool bf16)
 {
+    (void)bf16;
     return false;
 }
 
-void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const float *src, int64_t g,
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
                             int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     (void)grid, (void)src, (void)g, (void)first, (void)count, (void)to;
 }
 
-void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, int64_t g,
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
                               int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     (void)grid, (void)dy, (void)g, (void)first, (void)count, (void)to;
@@ -442,7 +475,7 @@ void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, 
 
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
                             int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const float *bias, bool relu, float *dst)
+                            int64_t count, const float *bias, bool relu, void *dst)
 {
     (void)grid, (void)from, (void)g, (void)block, (void)count_blocks, (void)first, (void)count;
     (void)bias, (void)relu, (void)dst;

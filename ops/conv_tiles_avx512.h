@@ -1,6 +1,7 @@
 /*
  * The kernels of conv_tiles.c for processors with AVX-512: transforms of tiles and the products of
- * the transformed, on activations in blocks of 16 channels (nChw16c) in f32.
+ * the transformed, on activations in blocks of 16 channels (nChw16c) in f32 or bf16; arithmetic and
+ * filters are f32.
  *
  * A tile of m × m results needs size × size sources, size = m + taps - 1. Transformed, it is size²
  * numbers, called positions, at each of which tiles and filters are multiplied as matrices over
@@ -21,6 +22,7 @@ struct gr_tile_grid {
     int64_t h, w, oh, ow;                     /* of what is read, of what results */
     int64_t pad[2];                           /* zeros above and left of what is read */
     int64_t groups, in, out;                  /* blocks of a group that are read, that result */
+    bool in_bf16, out_bf16;                   /* the elements of what is read, of what results */
     float filter[GR_TILE_MOST][GR_TILE_TAPS]; /* G: [size, taps] */
 };
 
@@ -33,14 +35,14 @@ struct gr_tile_buffer {
     int64_t position, block;
 };
 
-bool gr_tiles_avx512_supported(void);
+bool gr_tiles_avx512_supported(bool bf16);
 
 /* Sources of tiles first to first + count - 1 (counted over all images) of group g. */
-void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const float *src, int64_t g,
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
                             int64_t first, int64_t count, const struct gr_tile_buffer *to);
 
 /* The same of the gradient dy of the results, and behind it, at position size², each tile's sum. */
-void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, int64_t g,
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
                               int64_t first, int64_t count, const struct gr_tile_buffer *to);
 
 /*
@@ -49,7 +51,7 @@ void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const float *dy, 
  */
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
                             int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const float *bias, bool relu, float *dst);
+                            int64_t count, const float *bias, bool relu, void *dst);
 
 /*
  * Filters w [taps, taps] of 16 lanes, `tap` floats from one tap to the next, into the positions of

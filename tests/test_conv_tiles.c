@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "graph/arena.h"
+#include "rows.h"
 #include "support/naive.h"
 #include "support/small_graph.h"
 
@@ -35,6 +36,7 @@ struct rig {
     struct gr_small small;
     struct gr_node *conv, *relu, *data, *weights;
     struct gr_naive_window window;
+    enum gr_precision precision; /* with bf16, src and dy are such numbers */
     bool bias;
     double *src, *weight, *offset, *dst, *dy, *dx, *dw, *db;
 };
@@ -60,6 +62,15 @@ static double *draw(int64_t count, uint64_t seed)
     for (int64_t i = 0; i < count; i++)
         data[i] = (double)floats[i];
     free(floats);
+    return data;
+}
+
+/* An activation, of numbers that there are in the precision. */
+static double *draw_activation(const struct rig *rig, const struct gr_value *value, uint64_t seed)
+{
+    double *data = draw(count_of(value), seed);
+    for (int64_t i = 0; rig->precision == GR_PRECISION_BF16 && i < count_of(value); i++)
+        data[i] = (double)gr_from_bf16(gr_to_bf16((float)data[i]));
     return data;
 }
 
@@ -99,9 +110,10 @@ static struct gr_node *backward_of(const struct rig *rig, const char *op)
     return NULL;
 }
 
-static void rig_init(struct rig *rig, const struct gr_naive_window *window, bool bias, bool relu)
+static void rig_init(struct rig *rig, const struct gr_naive_window *window,
+                     enum gr_precision precision, bool bias, bool relu)
 {
-    *rig = (struct rig){.window = *window, .bias = bias};
+    *rig = (struct rig){.window = *window, .precision = precision, .bias = bias};
     gr_small_init(&rig->small, true, 2, GR_KERNELS_AUTO);
     const struct gr_naive_window *w = window;
     const struct gr_check_attr attrs[] = {
@@ -122,10 +134,10 @@ static void rig_init(struct rig *rig, const struct gr_naive_window *window, bool
         rig->relu = gr_small_node(&rig->small, "relu", "relu", NULL, y, NULL);
         assert_true(rig->conv->op->fuse(rig->conv, rig->relu));
     }
-    rig->src = draw(count_of(x), 1);
+    rig->src = draw_activation(rig, x, 1);
     rig->weight = draw(count_of(rig->conv->inputs[1]), 2);
     rig->offset = bias ? draw(w->O, 3) : NULL;
-    rig->dy = draw(count_of(y), 4);
+    rig->dy = draw_activation(rig, y, 4);
     rig->dst = zeros(count_of(y));
     rig->dx = zeros(count_of(x));
     rig->dw = zeros(count_of(rig->conv->inputs[1]));
@@ -157,6 +169,7 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
     void *inputs[MOST] = {NULL}, *outputs[MOST] = {NULL};
     struct gr_planning planning = {.node = node,
                                    .backend = rig->small.backend,
+                                   .precision = rig->precision,
                                    .choice = choice,
                                    .src = src,
                                    .home = home,
@@ -209,7 +222,8 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
     return true;
 }
 
-static void compare(const struct rig *rig, const struct way *way, const char *what,
+/* rounding: what storing the results may change, relative to each. */
+static void compare(const struct rig *rig, const struct way *way, const char *what, double rounding,
                     const float *got, const double *expected, int64_t count)
 {
     const struct gr_naive_window *w = &rig->window;
@@ -217,8 +231,8 @@ static void compare(const struct rig *rig, const struct way *way, const char *wh
     for (int64_t i = 0; i < count; i++)
         scale = fmax(scale, fabs(expected[i]));
     for (int64_t i = 0; i < count; i++) {
-        const double deviation = fabs((double)got[i] - expected[i]) / scale;
-        if (!(deviation <= way->tolerance))
+        const double deviation = fabs((double)got[i] - expected[i]);
+        if (!(deviation <= way->tolerance * scale + rounding * fabs(expected[i])))
             fail_msg("%s, %s, %lldx%lldx%lldx%lld to %lld in %lld, kernel %lld, pad %lld %lld %lld "
                      "%lld: element %lld of %lld is %.9g, by definition %.9g (largest %.3g)",
                      way->name, what, (long long)w->N, (long long)w->C, (long long)w->H,
@@ -253,7 +267,9 @@ static bool check(const struct rig *rig, const struct way *way)
         for (int o = 0; o < node->n_outputs; o++) {
             const int64_t count = count_of(node->outputs[o]);
             if (offered) {
-                compare(rig, way, o ? "db" : passes[p].what, got[0][o], passes[p].out[o], count);
+                compare(rig, way, o ? "db" : passes[p].what,
+                        node != rig->weights && rig->precision == GR_PRECISION_BF16 ? 0x1p-8 : 0,
+                        got[0][o], passes[p].out[o], count);
                 assert_memory_equal(got[0][o], got[1][o], (size_t)count * sizeof(float));
             }
             free(got[0][o]);
@@ -282,20 +298,41 @@ static struct gr_naive_window random_window(uint64_t seed)
     return w;
 }
 
+/* By all ways; false: there are none on this processor. */
+static bool check_all(const struct gr_naive_window *window, enum gr_precision precision, bool bias,
+                      bool relu)
+{
+    struct rig rig;
+    bool offered = true;
+    rig_init(&rig, window, precision, bias, relu);
+    for (int w = 0; offered && w < WAYS; w++)
+        offered = check(&rig, &ways[w]);
+    rig_release(&rig);
+    return offered;
+}
+
+static void check_any_shapes(enum gr_precision precision)
+{
+    for (uint64_t seed = 1; seed <= 24; seed++) {
+        const struct gr_naive_window window = random_window(seed);
+        if (!check_all(&window, precision, gr_check_int(seed, 20, 0, 2) > 0,
+                       gr_check_int(seed, 21, 0, 1)))
+            skip(); /* no AVX-512 here */
+    }
+}
+
 static void passes_of_any_shape_are_their_definitions_for_any_number_of_threads(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 24; seed++) {
-        const struct gr_naive_window window = random_window(seed);
-        struct rig rig;
-        rig_init(&rig, &window, gr_check_int(seed, 20, 0, 2) > 0, gr_check_int(seed, 21, 0, 1));
-        for (int w = 0; w < WAYS; w++)
-            if (!check(&rig, &ways[w])) {
-                rig_release(&rig);
-                skip(); /* no AVX-512 here */
-            }
-        rig_release(&rig);
-    }
+    check_any_shapes(GR_PRECISION_F32);
+}
+
+static void activations_in_bf16_are_read_exactly_and_rounded_once(void **state)
+{
+    (void)state;
+    if (!gr_check_has_bf16())
+        skip();
+    check_any_shapes(GR_PRECISION_BF16);
 }
 
 /* Many tiles, many channels: several blocks, parts and registers' worth of each. */
@@ -305,16 +342,9 @@ static void large_convolutions_keep_their_tolerance(void **state)
     static const struct gr_naive_window windows[] = {
         {4, 96, 27, 27, 256, 2, {5, 5}, {1, 1}, {1, 1}, {2, 2, 2, 2}, false},
         {6, 256, 13, 13, 128, 1, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, false}};
-    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
-        struct rig rig;
-        rig_init(&rig, &windows[i], true, false);
-        for (int w = 0; w < WAYS; w++)
-            if (!check(&rig, &ways[w])) {
-                rig_release(&rig);
-                skip();
-            }
-        rig_release(&rig);
-    }
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
+        if (!check_all(&windows[i], GR_PRECISION_F32, true, false))
+            skip();
 }
 
 /* Strides, dilation, other activations and odd channels are left to other kernels. */
@@ -348,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_of_any_shape_are_their_definitions_for_any_number_of_threads),
+        cmocka_unit_test(activations_in_bf16_are_read_exactly_and_rounded_once),
         cmocka_unit_test(large_convolutions_keep_their_tolerance),
         cmocka_unit_test(other_convolutions_are_not_offered_it),
     };
