@@ -1,7 +1,7 @@
 /*
  * reorder: the same tensor in another layout. The runtime inserts it and names the layouts; see
- * graph/program.c. oneDNN does it but for one case of our own: f32 weights into the bf16 layouts
- * that have pairs of input channels side by side.
+ * graph/program.c. oneDNN does it but for two cases of our own: where only the type changes, and
+ * f32 weights into the bf16 layouts that have pairs of input channels side by side.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,89 @@
 #include "onednn.h"
 #include "ops.h"
 #include "vector_clones.h"
+
+/* The bits of an f32 rounded to bf16 in the upper half: to the nearest, ties to even. */
+static inline uint32_t rounded(uint32_t bits)
+{
+    const uint32_t even = bits + 0x7fffu + (bits >> 16 & 1u);
+    const uint32_t nan = bits | 0x400000u; /* stays one */
+    return (bits & 0x7fffffffu) > 0x7f800000u ? nan : even;
+}
+
+/* ---- another type -------------------------------------------------------------------------- */
+
+/* Elements in the same order; so many are worked on at a time. */
+struct retype {
+    int64_t count;
+    enum gr_dtype from;
+};
+
+enum { CHUNK = 4096 };
+
+GR_VECTOR_CLONES
+static void narrow(const uint32_t *src, uint16_t *dst, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = (uint16_t)(rounded(src[i]) >> 16);
+}
+
+GR_VECTOR_CLONES
+static void widen(const uint16_t *src, uint32_t *dst, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = (uint32_t)src[i] << 16;
+}
+
+static bool retype_run(const struct gr_kernel *kernel, const struct gr_node *node,
+                       const struct gr_buffers *buffers, const struct gr_run *run,
+                       struct gr_error *err)
+{
+    (void)node, (void)run, (void)err;
+    const struct retype *r = kernel->state;
+    void *src = buffers->src[0], *dst = buffers->dst[0];
+#pragma omp parallel for schedule(static)
+    for (int64_t at = 0; at < r->count; at += CHUNK) {
+        const int64_t n = r->count - at < CHUNK ? r->count - at : CHUNK;
+        if (r->from == GR_F32)
+            narrow((const uint32_t *)src + at, (uint16_t *)dst + at, n);
+        else
+            widen((const uint16_t *)src + at, (uint32_t *)dst + at, n);
+    }
+    return true;
+}
+
+/* Do the layouts differ in the type alone, f32 and bf16 or the other way round? */
+static bool are_retyped(gr_md from, gr_md to)
+{
+    struct gr_onednn_facts f, t;
+    gr_onednn_facts(from, &f);
+    gr_onednn_facts(to, &t);
+    if (!f.blocked || !t.blocked || f.rank != t.rank || f.n_blocks != t.n_blocks ||
+        !((f.type == dnnl_f32 && t.type == dnnl_bf16) ||
+          (f.type == dnnl_bf16 && t.type == dnnl_f32)))
+        return false;
+    for (int d = 0; d < f.rank; d++)
+        if (f.dims[d] != t.dims[d] || f.padded[d] != t.padded[d] || f.strides[d] != t.strides[d])
+            return false;
+    for (int b = 0; b < f.n_blocks; b++)
+        if (f.blocks[b] != t.blocks[b] || f.indices[b] != t.indices[b])
+            return false;
+    return true;
+}
+
+static bool plan_retype(struct gr_planning *planning, enum gr_dtype from, struct gr_error *err)
+{
+    struct retype *r = calloc(1, sizeof *r);
+    if (!r)
+        return gr_fail_memory(err, "a kernel");
+    const size_t bytes = gr_layout_bytes(planning->src[0], planning->node->inputs[0]);
+    *r = (struct retype){(int64_t)(bytes / gr_dtype_size(from)), from};
+    *planning->kernel = (struct gr_kernel){
+        .impl = "elementwise", .state = r, .run = retype_run, .free_state = free};
+    return true;
+}
 
 /* ---- pairs ------------------------------------------------------------------------------- */
 
@@ -19,14 +102,6 @@
 struct pairs {
     int64_t rows, lanes; /* pairs of rows in all, L */
 };
-
-/* The bits of an f32 rounded to bf16 in the upper half: to the nearest, ties to even. */
-static inline uint32_t rounded(uint32_t bits)
-{
-    const uint32_t even = bits + 0x7fffu + (bits >> 16 & 1u);
-    const uint32_t nan = bits | 0x400000u; /* stays one */
-    return (bits & 0x7fffffffu) > 0x7f800000u ? nan : even;
-}
 
 GR_VECTOR_CLONES
 static void pair_rows(const uint32_t *first, const uint32_t *second, uint32_t *dst, int64_t lanes)
@@ -101,9 +176,12 @@ static bool reorder_plan(struct gr_planning *planning, struct gr_error *err)
     bool ok = gr_desc_in(&from, value, planning->src[0], err) &&
               gr_desc_in(&to, value, planning->dst[0], err);
     const bool pairs = ok && are_pairs(gr_desc_get(&from), gr_desc_get(&to), &lanes);
+    const bool retyped = ok && are_retyped(gr_desc_get(&from), gr_desc_get(&to));
     gr_desc_release(&from);
     gr_desc_release(&to);
-    return ok && (pairs ? plan_pairs(planning, lanes, err) : plan_onednn(planning, err));
+    return ok && (pairs     ? plan_pairs(planning, lanes, err)
+                  : retyped ? plan_retype(planning, gr_layout_dtype(planning->src[0], value), err)
+                            : plan_onednn(planning, err));
 }
 
 const struct gr_op gr_op_reorder = {

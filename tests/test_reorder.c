@@ -1,7 +1,8 @@
 /*
  * Reorders between the layouts that kernels ask for, against an element by element copy: over
  * random odd shapes, with every layout padded by up to a block. Whoever does the copying, oneDNN or
- * loops of our own, each element arrives, the padding is zero, and nothing behind it is touched.
+ * loops of our own, outside a program or as its op, each element arrives, the padding is zero, and
+ * nothing behind it is touched.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/arena.h"
 #include "onednn.h"
 #include "ops.h"
 #include "rows.h"
@@ -145,8 +147,33 @@ static int64_t first_wrong(const void *dst, const void *want, int64_t count, boo
     return -1;
 }
 
+/* By the op that programs are given. */
+static void run_op(struct gr_backend *backend, const struct gr_value *value,
+                   const struct gr_layout *from, void *src, const struct gr_layout *to, void *dst)
+{
+    struct gr_error err = {0};
+    struct gr_value ends[] = {*value, *value}, *ends_at[] = {&ends[0], &ends[1]};
+    const struct gr_node node = {.name = "w@",
+                                 .op = &gr_op_reorder,
+                                 .n_inputs = 1,
+                                 .n_outputs = 1,
+                                 .inputs = ends_at,
+                                 .outputs = ends_at + 1};
+    struct gr_kernel kernel = {0};
+    struct gr_planning planning = {
+        .node = &node, .backend = backend, .src = &from, .dst = &to, .kernel = &kernel};
+    gr_check_ok(gr_op_reorder.plan(&planning, &err), &err);
+    void *scratch = gr_arena_new(kernel.scratch_bytes + 64);
+    assert_non_null(scratch);
+    const struct gr_buffers buffers = {&src, &dst, scratch};
+    gr_check_ok(!kernel.bind || kernel.bind(&kernel, &buffers, &err), &err);
+    gr_check_ok(kernel.run(&kernel, &node, &buffers, &(struct gr_run){0}, &err), &err);
+    gr_arena_free(scratch);
+    gr_kernel_release(&kernel);
+}
+
 /* Says so and returns false where the copy is wrong. */
-static bool reorder(struct gr_backend *backend, struct gr_shape shape, bool weights,
+static bool reorder(struct gr_backend *backend, struct gr_shape shape, bool weights, bool as_op,
                     const struct laid *from, const struct laid *to)
 {
     struct gr_error err = {0};
@@ -167,7 +194,10 @@ static bool reorder(struct gr_backend *backend, struct gr_shape shape, bool weig
         put(src, place(&f, position), from->bf16, x);
         put(want, place(&t, position), to->bf16, from->bf16 ? gr_from_bf16(gr_to_bf16(x)) : x);
     } while (advance(&shape, position));
-    gr_check_ok(gr_standard_ops()->convert(backend, &value, in, src, out, dst, &err), &err);
+    if (as_op)
+        run_op(backend, &value, in, src, out, dst);
+    else
+        gr_check_ok(gr_standard_ops()->convert(backend, &value, in, src, out, dst, &err), &err);
     const int64_t wrong = first_wrong(dst, want, n_dst, to->bf16);
     if (wrong >= 0)
         print_error("%s to %s of %lld×%lld×%lld×%lld×%lld: element %lld of %lld is %#x, not %#x\n",
@@ -207,7 +237,8 @@ static void reorder_all(const struct laid *layouts, int n_layouts, bool weights,
         for (int d = 0; d < shape.rank; d++)
             shape.dim[d] = gr_check_int((uint64_t)k, d, 1, most.dim[d]);
         if (bf16 || !(from->bf16 || to->bf16))
-            wrong += !reorder(backend, shape, weights, from, to);
+            wrong += !reorder(backend, shape, weights, false, from, to) +
+                     !reorder(backend, shape, weights, true, from, to);
     }
     gr_standard_ops()->backend_free(backend);
     assert_int_equal(wrong, 0);
@@ -241,6 +272,37 @@ static void filters_in_groups_keep_every_element(void **state)
     reorder_all(grouped, sizeof grouped / sizeof *grouped, true, most);
 }
 
+/* Ties go to the even one, infinities stay, a NaN stays one, the largest f32 becomes infinite. */
+static void another_type_rounds_to_the_nearest(void **state)
+{
+    (void)state;
+    static const uint32_t from[] = {0x3f808000, 0x3f818000, 0x3f808001, 0x3f807fff, 0x80000000,
+                                    0x7f800000, 0xff800000, 0x7f7fffff, 0x7f800001, 0xffffffff};
+    static const uint16_t to[] = {0x3f80, 0x3f82, 0x3f81, 0x3f80, 0x8000,
+                                  0x7f80, 0xff80, 0x7f80, 0x7fc0, 0xffff};
+    enum { KINDS = sizeof to / sizeof *to, COUNT = 5003 };
+    struct gr_error err = {0};
+    struct gr_onednn_facts facts;
+    const struct gr_value value = {.name = "w", .dtype = GR_F32, .shape = {2, {1, COUNT}}};
+    if (!gr_check_has_bf16())
+        skip();
+    struct gr_backend *backend = gr_standard_ops()->backend_new(2, GR_KERNELS_AUTO, &err);
+    gr_check_ok(backend != NULL, &err);
+    const struct gr_layout *wide = layout_of(backend, &value, false, &matrices[0], &facts);
+    const struct gr_layout *narrow = layout_of(backend, &value, false, &matrices[1], &facts);
+    static uint32_t floats[COUNT], back[COUNT];
+    static uint16_t halves[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        floats[i] = from[i % KINDS];
+    run_op(backend, &value, wide, floats, narrow, halves);
+    run_op(backend, &value, narrow, halves, wide, back);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(halves[i], to[i % KINDS]);
+        assert_int_equal(back[i], (uint32_t)to[i % KINDS] << 16);
+    }
+    gr_standard_ops()->backend_free(backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +310,7 @@ int main(void)
         cmocka_unit_test(activations_keep_every_element),
         cmocka_unit_test(filters_keep_every_element),
         cmocka_unit_test(filters_in_groups_keep_every_element),
+        cmocka_unit_test(another_type_rounds_to_the_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
