@@ -11,12 +11,13 @@
  * Either way who computes a number makes no difference to it: bits are the same for any number of
  * threads.
  */
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "conv.h"
-#include "conv_tiles_avx512.h"
+#include "conv_filters.h"
 #include "ops.h"
 
 enum { LANES = GR_TILE_LANES };
@@ -34,51 +35,32 @@ struct tiles_state {
     int64_t images, taps, positions;
     int64_t source, result, filter; /* floats from a position to the next of each buffer */
     int64_t block, part;            /* tiles of a block, of a part */
-    int64_t blocks;                 /* of tiles */
+    int64_t stride;                 /* of a block in its buffer */
+    int64_t blocks, shares;         /* of tiles; into which a block's results are divided */
     bool turned, relu;
+    bool kept; /* filters come transformed */
     int threads;
     char impl[40];
 };
 
-/* Of an odd number of cache lines, lest positions fall on one another in the cache. */
-static int64_t spread(int64_t floats)
-{
-    return (floats / LANES | 1) * LANES;
-}
-
 /* ---- forward and the gradient of the input -------------------------------------------------- */
 
-/* Filters of a group [positions, out, 16 in, 16] from OIhw16i16o, or turned from OIhw16o16i. */
-static void transform_filters(const struct tiles_state *s, const float *weights, float *u)
-{
-    const struct gr_tile_grid *grid = &s->grid;
-    const int64_t in = grid->in, out = grid->out, taps = s->taps * s->taps;
-#pragma omp parallel for collapse(3) schedule(static)
-    for (int64_t g = 0; g < grid->groups; g++)
-        for (int64_t o = 0; o < out; o++)
-            for (int64_t i = 0; i < in; i++) {
-                const int64_t block = s->turned ? (g * in + i) * out + o : (g * out + o) * in + i;
-                const float *w = weights + block * taps * LANES * LANES;
-                float *to = u + g * s->positions * s->filter + (o * in + i) * LANES * LANES;
-                for (int64_t c = 0; c < LANES; c++)
-                    gr_tiles_avx512_filter(grid, w + c * LANES, (int64_t)LANES * LANES, s->turned,
-                                           to + c * LANES, s->filter);
-            }
-}
-
-/* Block `at` of the tiles of group g, with the thread's own buffers. */
+/* Block `at` of the tiles of group g, share `share` of the results, with the thread's own buffers.
+ */
 static void convolve_block(const struct tiles_state *s, const void *src, const float *u,
-                           const float *bias, void *dst, int64_t g, int64_t at, float *own)
+                           const struct gr_tile_finish *finish, void *dst, int64_t g, int64_t at,
+                           int64_t share, float *own)
 {
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols, first = at * s->block;
     const int64_t count = tiles - first < s->block ? tiles - first : s->block;
-    const struct gr_tile_buffer source = {own, s->source, s->block * LANES};
+    const struct gr_tile_buffer source = {own, s->source, s->stride * LANES};
     const struct gr_tile_buffer result = {own + s->positions * s->source, s->result,
-                                          s->block * LANES};
+                                          s->stride * LANES};
+    const int64_t end = grid->out * (share + 1) / s->shares;
     gr_tiles_avx512_source(grid, src, g, first, count, &source);
-    for (int64_t o = 0; o < grid->out; o += RESULTS) {
-        const int64_t out = grid->out - o < RESULTS ? grid->out - o : RESULTS;
+    for (int64_t o = grid->out * share / s->shares; o < end; o += RESULTS) {
+        const int64_t out = end - o < RESULTS ? end - o : RESULTS;
         const int64_t channels = grid->in * LANES;
         for (int64_t p = 0; p < s->positions; p++) {
             const struct gr_tile_product product = {.a = source.data + p * s->source,
@@ -93,8 +75,7 @@ static void convolve_block(const struct tiles_state *s, const void *src, const f
                                                     .tiles = count};
             gr_tiles_avx512_multiply(&product);
         }
-        gr_tiles_avx512_result(grid, &result, g, o, out, first, count,
-                               bias ? bias + (g * grid->out + o) * LANES : NULL, s->relu, dst);
+        gr_tiles_avx512_result(grid, &result, g, o, out, first, count, finish, dst);
     }
 }
 
@@ -105,17 +86,23 @@ static bool convolve_run(const struct gr_kernel *kernel, const struct gr_node *n
     (void)run, (void)err;
     const struct tiles_state *s = kernel->state;
     const struct gr_conv_attrs *a = node->attrs;
-    const float *bias = a->bias && !s->turned ? buffers->src[2] : NULL;
-    float *u = buffers->scratch;
-    float *owned = u + s->grid.groups * s->positions * s->filter;
-    transform_filters(s, buffers->src[1], u);
+    const struct gr_tile_finish finish = {.bias = a->bias && !s->turned ? buffers->src[2] : NULL,
+                                          .addend = a->add && !s->turned ? buffers->src[2 + a->bias]
+                                                                         : NULL,
+                                          .relu = s->relu};
+    float *made = buffers->scratch, *owned = made + (s->kept ? 0 : gr_conv_filters_count(&s->grid));
+    const float *u = s->kept ? buffers->src[1] : made;
+    if (!s->kept)
+        gr_conv_filters_transform(&s->grid, s->turned, buffers->src[1], made);
 #pragma omp parallel num_threads(s->threads)
     {
         float *own = owned + omp_get_thread_num() * s->positions * (s->source + s->result);
-#pragma omp for collapse(2) schedule(dynamic)
+#pragma omp for collapse(3) schedule(dynamic)
         for (int64_t g = 0; g < s->grid.groups; g++)
             for (int64_t at = 0; at < s->blocks; at++)
-                convolve_block(s, buffers->src[0], u, bias, buffers->dst[0], g, at, own);
+                for (int64_t share = 0; share < s->shares; share++)
+                    convolve_block(s, buffers->src[0], u, &finish, buffers->dst[0], g, at, share,
+                                   own);
     }
     return true;
 }
@@ -237,24 +224,6 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
 
 /* ---- planning ------------------------------------------------------------------------------- */
 
-/* The points of conv_tiles_avx512.c, infinity aside. */
-static const double points_6[] = {0, 0.75, -0.75, 1.5, -1.5},
-                    points_8[] = {0, 1, -1, 2, -2, 0.5, -0.5};
-
-/* G: powers of each point over the product of its distances to the others. */
-static void set_filter(struct gr_tile_grid *grid, int64_t taps)
-{
-    const double *points = grid->size == 6 ? points_6 : points_8;
-    for (int64_t i = 0; i < grid->size - 1; i++) {
-        double value = 1;
-        for (int64_t j = 0; j < grid->size - 1; j++)
-            value /= j == i ? 1 : points[i] - points[j];
-        for (int64_t k = 0; k < taps; k++, value *= points[i])
-            grid->filter[i][k] = (float)value;
-    }
-    grid->filter[grid->size - 1][taps - 1] = 1;
-}
-
 static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_conv_pass pass,
                                    int64_t size)
 {
@@ -286,36 +255,69 @@ static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_c
     grid.in_bf16 = grid.out_bf16 = gr_planning_dtype(planning) == GR_BF16;
     grid.rows = (grid.oh + m - 1) / m;
     grid.cols = (grid.ow + m - 1) / m;
-    set_filter(&grid, s.kh);
+    gr_conv_filters_init(&grid);
     return grid;
 }
 
-/* Activations in blocks of 16 channels, weights so that a vector is of the channels that result. */
-static bool settle(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err)
+/*
+ * Activations in blocks of 16 channels, weights so that a vector is of the channels that result, or
+ * kept as filters.
+ */
+static bool settle(struct gr_planning *planning, const struct tiles_state *s,
+                   enum gr_conv_pass pass, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
-    const struct gr_conv_sizes s = gr_conv_sizes(node);
     struct gr_backend *backend = planning->backend;
     const enum gr_dtype type = gr_planning_dtype(planning);
-    const struct gr_value *value = pass == GR_CONV_WEIGHTS ? node->outputs[0] : node->inputs[1];
-    const int64_t dims[] = {s.g, s.o / s.g, s.c / s.g, s.kh, s.kw};
-    static const dnnl_format_tag_t tags[2][2] = {{dnnl_OIhw16i16o, dnnl_gOIhw16i16o},
-                                                 {dnnl_OIhw16o16i, dnnl_gOIhw16o16i}};
-    struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, s.g > 1 ? 5 : 4, s.g > 1 ? dims : dims + 1, GR_F32,
-                        tags[pass == GR_CONV_DATA][s.g > 1], err))
-        return false;
+    const struct gr_conv_attrs *a = node->attrs;
+    const bool sums = pass == GR_CONV_WEIGHTS;
+    const struct gr_value *value = sums ? node->outputs[0] : node->inputs[1];
     const struct gr_layout *weights =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), true, err);
-    gr_desc_release(&desc);
+        gr_conv_filters_blocked(backend, value, &s->grid, s->turned, err);
     for (int i = 0; i < node->n_inputs; i++)
-        planning->src[i] = i == 0 || pass == GR_CONV_WEIGHTS
-                               ? gr_onednn_blocked(backend, node->inputs[i], type, err)
-                               : &gr_layout_plain;
-    *(pass == GR_CONV_WEIGHTS ? &planning->dst[0] : &planning->src[1]) = weights;
-    if (pass != GR_CONV_WEIGHTS)
+        planning->src[i] = i == 0 || sums ? gr_onednn_blocked(backend, node->inputs[i], type, err)
+                                          : &gr_layout_plain;
+    *(sums ? &planning->dst[0] : &planning->src[1]) = weights;
+    if (!sums)
         planning->dst[0] = gr_onednn_blocked(backend, node->outputs[0], type, err);
+    if (pass == GR_CONV_FORWARD && a->add)
+        planning->src[2 + a->bias] = planning->dst[0];
+    if (s->kept) {
+        planning->home[1] = weights;
+        planning->src[1] = gr_conv_filters_layout(backend, &s->grid, err);
+    }
     return weights && planning->src[0] && planning->src[1] && planning->dst[0];
+}
+
+static int64_t rounded_up(int64_t count, int64_t multiple)
+{
+    return (count + multiple - 1) / multiple * multiple;
+}
+
+/*
+ * Divides tiles into blocks, and the results of a block into shares, so that few of them occupy all
+ * threads: products are of at least 6 tiles, and each share transforms the block's sources again,
+ * about a tenth of the work on it.
+ */
+static void divide_tiles(struct tiles_state *s, int64_t tiles)
+{
+    const int64_t groups = s->grid.groups, fewest = (tiles + BLOCK - 1) / BLOCK;
+    double least = HUGE_VAL;
+    for (int64_t n = fewest; n <= fewest + s->threads; n++)
+        for (int64_t shares = 1; shares <= s->grid.out; shares++) {
+            const int64_t block = (tiles + n - 1) / n, tasks = groups * n * shares;
+            const double rounds = (double)((tasks + s->threads - 1) / s->threads);
+            const double time = rounds * (double)rounded_up(block, 6) * (1 / (double)shares + 0.1);
+            if (time < least) {
+                least = time;
+                s->block = block;
+                s->blocks = (tiles + block - 1) / block;
+                s->shares = shares;
+            }
+            if (groups * n * shares >= 4 * s->threads)
+                break;
+        }
+    s->stride = rounded_up(s->block, GR_TILE_ROWS);
 }
 
 /* How much is worked on at a time, and the scratch for it. */
@@ -323,23 +325,23 @@ static size_t divide(struct tiles_state *s, enum gr_conv_pass pass)
 {
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols;
-    s->filter = spread(grid->in * LANES * grid->out * LANES);
+    s->filter = gr_conv_filters_position(grid);
     if (pass == GR_CONV_WEIGHTS) {
         const int64_t floats = grid->groups * (grid->in + grid->out) * LANES * s->positions;
         s->part = PART / floats > LEAST_PART ? PART / floats : LEAST_PART;
         s->part = s->part < tiles ? s->part : tiles;
-        s->source = spread(s->part * grid->in * LANES);
-        s->result = spread(s->part * grid->out * LANES);
+        s->source = gr_conv_filters_spread(s->part * grid->in * LANES);
+        s->result = gr_conv_filters_spread(s->part * grid->out * LANES);
         return (size_t)(grid->groups *
                         (s->positions * (s->source + s->result + s->filter) + s->result)) *
                sizeof(float);
     }
-    s->block = BLOCK;
-    s->blocks = (tiles + s->block - 1) / s->block;
-    s->source = spread(s->block * grid->in * LANES);
-    s->result = spread(s->block * (grid->out < RESULTS ? grid->out : RESULTS) * LANES);
-    return (size_t)(s->positions *
-                    (grid->groups * s->filter + s->threads * (s->source + s->result))) *
+    divide_tiles(s, tiles);
+    s->source = gr_conv_filters_spread(s->stride * grid->in * LANES);
+    s->result =
+        gr_conv_filters_spread(s->stride * (grid->out < RESULTS ? grid->out : RESULTS) * LANES);
+    return (size_t)((s->kept ? 0 : gr_conv_filters_count(grid)) +
+                    s->positions * s->threads * (s->source + s->result)) *
            sizeof(float);
 }
 
@@ -356,9 +358,10 @@ static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, int64_t s
                               .positions = size * size,
                               .turned = pass == GR_CONV_DATA,
                               .relu = pass == GR_CONV_FORWARD && a->activation.function,
+                              .kept = pass == GR_CONV_FORWARD && !planning->node->graph->training,
                               .threads = planning->backend->threads};
     const size_t bytes = divide(s, pass);
-    if (!settle(planning, pass, err)) {
+    if (!settle(planning, s, pass, err)) {
         free(s);
         return false;
     }
@@ -379,8 +382,7 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
     const bool relu = a->activation.algorithm == dnnl_eltwise_relu && a->activation.alpha == 0;
     return gr_conv_flips(planning) && s.kh == s.kw && (s.kh == 3 || s.kh == 5) &&
-           s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 && !a->add &&
-           (!a->activation.function || relu) &&
+           s.c / s.g % LANES == 0 && s.o / s.g % LANES == 0 && (!a->activation.function || relu) &&
            gr_tiles_avx512_supported(gr_planning_dtype(planning) == GR_BF16) &&
            gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
 }

@@ -231,22 +231,40 @@ AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points 
     }
 }
 
+/* Results i, j of a tile below `high` and `wide`, from vector `to` of dst on. */
+AVX512 void finish_tile(const struct gr_tile_finish *finish, int m, bool bf16, const __m512 *half,
+                        const struct points *p, int size, __m512 offset, int64_t to, int64_t ow,
+                        int64_t high, int64_t wide, void *dst)
+{
+    const __m512 least = _mm512_set1_ps(finish->relu ? 0 : -__builtin_inff());
+    UNROLL for (int i = 0; i < m; i++)
+    {
+        __m512 y[MOST];
+        result_line(p, m, half + i * size, y, 1, 1);
+        UNROLL for (int j = 0; j < m; j++) if (i < high && j < wide)
+        {
+            __m512 x = _mm512_add_ps(y[j], offset);
+            if (finish->addend)
+                x = _mm512_add_ps(x, load(finish->addend, to + i * ow + j, bf16));
+            store(dst, to + i * ow + j, _mm512_max_ps(least, x), bf16);
+        }
+    }
+}
+
 AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
                          bool bf16, const struct gr_tile_buffer *from, int64_t g, int64_t block,
-                         int64_t count_blocks, int64_t first, int64_t count, const float *bias,
-                         bool relu, void *dst)
+                         int64_t count_blocks, int64_t first, int64_t count,
+                         const struct gr_tile_finish *finish, void *dst)
 {
-    const int64_t area = grid->oh * grid->ow;
-    const __m512 least = _mm512_set1_ps(relu ? 0 : -__builtin_inff());
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
-        const int64_t high = grid->oh - at.top, wide = grid->ow - at.left;
         for (int64_t b = 0; b < count_blocks; b++) {
             const float *in = from->data + b * from->block + t * LANES;
-            const int64_t to = ((at.image * grid->groups + g) * grid->out + block + b) * area +
-                               at.top * grid->ow + at.left;
-            const __m512 offset = bias ? _mm512_loadu_ps(bias + b * LANES) : _mm512_setzero_ps();
-            __m512 half[MOST * MOST], y[MOST];
+            const int64_t channels = g * grid->out + block + b; /* block of them */
+            const int64_t picture = at.image * grid->groups * grid->out + channels;
+            __m512 half[MOST * MOST], offset = _mm512_setzero_ps();
+            if (finish->bias)
+                offset = _mm512_loadu_ps(finish->bias + channels * LANES);
             UNROLL for (int j = 0; j < size; j++)
             {
                 __m512 x[MOST];
@@ -254,13 +272,9 @@ AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p
                     _mm512_loadu_ps(in + (i * size + j) * from->position);
                 result_line(p, m, x, half + j, 1, size);
             }
-            UNROLL for (int i = 0; i < m; i++)
-            {
-                result_line(p, m, half + i * size, y, 1, 1);
-                UNROLL for (int j = 0; j < m; j++) if (i < high && j < wide)
-                    store(dst, to + i * grid->ow + j,
-                          _mm512_max_ps(least, _mm512_add_ps(y[j], offset)), bf16);
-            }
+            finish_tile(finish, m, bf16, half, p, size, offset,
+                        (picture * grid->oh + at.top) * grid->ow + at.left, grid->ow,
+                        grid->oh - at.top, grid->ow - at.left, dst);
         }
     }
 }
@@ -305,11 +319,11 @@ TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void
 TARGET void gr_tiles_avx512_result(const struct gr_tile_grid *grid,
                                    const struct gr_tile_buffer *from, int64_t g, int64_t block,
                                    int64_t count_blocks, int64_t first, int64_t count,
-                                   const float *bias, bool relu, void *dst)
+                                   const struct gr_tile_finish *finish, void *dst)
 {
 #define RESULT(POINTS, SIZE, M, BF16)                                                              \
-    result_tiles(grid, POINTS, SIZE, M, BF16, from, g, block, count_blocks, first, count, bias,    \
-                 relu, dst)
+    result_tiles(grid, POINTS, SIZE, M, BF16, from, g, block, count_blocks, first, count, finish,  \
+                 dst)
     if (grid->out_bf16) {
         FOR_EACH_SIZE(RESULT, true);
     } else {
@@ -475,10 +489,10 @@ void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, i
 
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
                             int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const float *bias, bool relu, void *dst)
+                            int64_t count, const struct gr_tile_finish *finish, void *dst)
 {
     (void)grid, (void)from, (void)g, (void)block, (void)count_blocks, (void)first, (void)count;
-    (void)bias, (void)relu, (void)dst;
+    (void)finish, (void)dst;
 }
 
 void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,

@@ -45,13 +45,17 @@ void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, in
 void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
                               int64_t first, int64_t count, const struct gr_tile_buffer *to);
 
-/*
- * The results, blocks block to block + count_blocks - 1 of group g, with bias (of the first of
- * these; NULL: none), negative ones zeroed if relu.
- */
+/* What becomes of a result. */
+struct gr_tile_finish {
+    const float *bias;  /* [channels], or NULL */
+    const void *addend; /* lies as the results do, or NULL */
+    bool relu;          /* negative ones become zero, last of all */
+};
+
+/* The results, blocks block to block + count_blocks - 1 of group g. */
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
                             int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const float *bias, bool relu, void *dst);
+                            int64_t count, const struct gr_tile_finish *finish, void *dst);
 
 /*
  * Filters w [taps, taps] of 16 lanes, `tap` floats from one tap to the next, into the positions of

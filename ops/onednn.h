@@ -108,6 +108,10 @@ const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struc
                                          enum gr_dtype dtype, dnnl_format_tag_t tag,
                                          struct gr_error *err);
 
+/* One of our own, which is md only in its bytes and its identity, called `name`. NULL: failed. */
+const struct gr_layout *gr_onednn_named(struct gr_backend *backend, gr_md md, const char *name,
+                                        struct gr_error *err);
+
 /* A layout that is so many bytes and nothing else: of a workspace. NULL: out of memory. */
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
                                             struct gr_error *err);

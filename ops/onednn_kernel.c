@@ -76,9 +76,12 @@ static bool is_plain(const struct gr_onednn_facts *f)
     return true;
 }
 
-/* The interned layout of md, plain or not; the first to ask says whose letters its name has. */
-static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool weights,
-                                      struct gr_error *err)
+/*
+ * The interned layout of md, plain or not; the first to ask says what it is called, or whose
+ * letters its name has.
+ */
+static const struct gr_layout *intern_named(struct gr_backend *backend, gr_md md, bool weights,
+                                            const char *name, struct gr_error *err)
 {
     struct gr_onednn_facts facts;
     gr_onednn_facts(md, &facts);
@@ -94,11 +97,26 @@ static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool
         gr_fail_memory(err, "a layout");
         return NULL;
     }
-    name_layout(&facts, weights, layout->name, sizeof layout->name);
+    if (name)
+        snprintf(layout->name, sizeof layout->name, "%s", name);
+    else
+        name_layout(&facts, weights, layout->name, sizeof layout->name);
     layout->base = (struct gr_layout){dnnl_memory_desc_get_size(md), layout->name,
                                       gr_onednn_dtype(facts.type)};
     backend->layouts[backend->n_layouts++] = layout;
     return &layout->base;
+}
+
+static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool weights,
+                                      struct gr_error *err)
+{
+    return intern_named(backend, md, weights, NULL, err);
+}
+
+const struct gr_layout *gr_onednn_named(struct gr_backend *backend, gr_md md, const char *name,
+                                        struct gr_error *err)
+{
+    return intern_named(backend, md, false, name, err);
 }
 
 const struct gr_layout *gr_onednn_layout(struct gr_backend *backend, const struct gr_value *value,

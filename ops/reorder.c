@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "onednn.h"
+#include "conv_filters.h"
 #include "ops.h"
 #include "vector_clones.h"
 
@@ -171,6 +171,8 @@ static bool plan_onednn(struct gr_planning *planning, struct gr_error *err)
 static bool reorder_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_value *value = planning->node->inputs[0];
+    if (gr_conv_filters_are(value, planning->dst[0]))
+        return gr_conv_filters_plan(planning, err);
     struct gr_desc from = {0}, to = {0};
     int64_t lanes = 0;
     bool ok = gr_desc_in(&from, value, planning->src[0], err) &&

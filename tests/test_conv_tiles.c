@@ -31,14 +31,21 @@ static const struct way {
 
 enum { WAYS = 2, MOST = 6 };
 
+/* What is tried of a convolution. */
+struct form {
+    struct gr_naive_window window;
+    enum gr_precision precision; /* with bf16, activations are such numbers */
+    bool bias, add, relu;        /* behind it */
+    bool inference;              /* the forward pass alone, whose filters are kept */
+    int threads;                 /* that kernels are planned for */
+};
+
 /* A convolution, its relatives in the graph, and all tensors by the definition. */
 struct rig {
     struct gr_small small;
-    struct gr_node *conv, *relu, *data, *weights;
-    struct gr_naive_window window;
-    enum gr_precision precision; /* with bf16, src and dy are such numbers */
-    bool bias;
-    double *src, *weight, *offset, *dst, *dy, *dx, *dw, *db;
+    struct form form;
+    struct gr_node *conv, *data, *weights;
+    double *src, *weight, *offset, *addend, *dst, *dy, *dx, *dw, *db;
 };
 
 static int64_t count_of(const struct gr_value *value)
@@ -69,7 +76,7 @@ static double *draw(int64_t count, uint64_t seed)
 static double *draw_activation(const struct rig *rig, const struct gr_value *value, uint64_t seed)
 {
     double *data = draw(count_of(value), seed);
-    for (int64_t i = 0; rig->precision == GR_PRECISION_BF16 && i < count_of(value); i++)
+    for (int64_t i = 0; rig->form.precision == GR_PRECISION_BF16 && i < count_of(value); i++)
         data[i] = (double)gr_from_bf16(gr_to_bf16((float)data[i]));
     return data;
 }
@@ -77,7 +84,7 @@ static double *draw_activation(const struct rig *rig, const struct gr_value *val
 /* dx and dw: the convolution is linear in each, and the gradients are its transposes. */
 static void define_gradients(struct rig *rig)
 {
-    const struct gr_naive_window *w = &rig->window;
+    const struct gr_naive_window *w = &rig->form.window;
     const int64_t OH = gr_naive_size(w, 0), OW = gr_naive_size(w, 1);
     const int64_t C = w->C / w->groups, O = w->O / w->groups, K = w->kernel[0];
     for (int64_t n = 0; n < w->N; n++)
@@ -110,51 +117,101 @@ static struct gr_node *backward_of(const struct rig *rig, const char *op)
     return NULL;
 }
 
-static void rig_init(struct rig *rig, const struct gr_naive_window *window,
-                     enum gr_precision precision, bool bias, bool relu)
+static void rig_init(struct rig *rig, const struct form *form)
 {
-    *rig = (struct rig){.window = *window, .precision = precision, .bias = bias};
-    gr_small_init(&rig->small, true, 2, GR_KERNELS_AUTO);
-    const struct gr_naive_window *w = window;
+    *rig = (struct rig){.form = *form};
+    gr_small_init(&rig->small, !form->inference, form->threads, GR_KERNELS_AUTO);
+    const struct gr_naive_window *w = &form->window;
     const struct gr_check_attr attrs[] = {
         {"out_channels", 1, {(double)w->O}},
         {"kernel", 1, {(double)w->kernel[0]}},
         {"groups", 1, {(double)w->groups}},
-        {"bias", 1, {bias}},
+        {"bias", 1, {form->bias}},
         {"pad", 4, {(double)w->pad[0], (double)w->pad[1], (double)w->pad[2], (double)w->pad[3]}},
         {0}};
     const struct gr_shape shape = {4, {w->N, w->C, w->H, w->W}};
     struct gr_value *x = gr_small_input(&rig->small, "x", shape);
     rig->conv = gr_small_node(&rig->small, "conv", "conv", attrs, x, NULL);
     struct gr_value *y = rig->conv->outputs[0];
-    gr_small_differentiate(&rig->small, gr_small_loss(&rig->small, y), x);
-    rig->data = backward_of(rig, "conv_backward_data");
-    rig->weights = backward_of(rig, "conv_backward_weights");
-    if (relu) {
-        rig->relu = gr_small_node(&rig->small, "relu", "relu", NULL, y, NULL);
-        assert_true(rig->conv->op->fuse(rig->conv, rig->relu));
+    if (!form->inference) {
+        gr_small_differentiate(&rig->small, gr_small_loss(&rig->small, y), x);
+        rig->data = backward_of(rig, "conv_backward_data");
+        rig->weights = backward_of(rig, "conv_backward_weights");
     }
+    if (form->add) {
+        struct gr_value *z = gr_small_input(&rig->small, "z", y->shape);
+        assert_true(
+            rig->conv->op->fuse(rig->conv, gr_small_node(&rig->small, "add", "add", NULL, y, z)));
+        rig->addend = draw_activation(rig, z, 5);
+    }
+    if (form->relu)
+        assert_true(rig->conv->op->fuse(rig->conv,
+                                        gr_small_node(&rig->small, "relu", "relu", NULL, y, NULL)));
     rig->src = draw_activation(rig, x, 1);
     rig->weight = draw(count_of(rig->conv->inputs[1]), 2);
-    rig->offset = bias ? draw(w->O, 3) : NULL;
+    rig->offset = form->bias ? draw(w->O, 3) : NULL;
     rig->dy = draw_activation(rig, y, 4);
     rig->dst = zeros(count_of(y));
     rig->dx = zeros(count_of(x));
     rig->dw = zeros(count_of(rig->conv->inputs[1]));
     rig->db = zeros(w->O);
     gr_naive_conv(w, rig->src, rig->weight, rig->offset, rig->dst);
-    for (int64_t i = 0; relu && i < count_of(y); i++)
-        rig->dst[i] = fmax(0, rig->dst[i]);
-    define_gradients(rig);
+    for (int64_t i = 0; i < count_of(y); i++) {
+        rig->dst[i] += form->add ? rig->addend[i] : 0;
+        rig->dst[i] = form->relu ? fmax(0, rig->dst[i]) : rig->dst[i];
+    }
+    if (!form->inference)
+        define_gradients(rig);
 }
 
 static void rig_release(struct rig *rig)
 {
-    double *all[] = {rig->src, rig->weight, rig->offset, rig->dst,
+    double *all[] = {rig->src, rig->weight, rig->offset, rig->addend, rig->dst,
                      rig->dy,  rig->dx,     rig->dw,     rig->db};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
     gr_small_release(&rig->small);
+}
+
+/* Brings plain numbers into a layout as a program does. The result is an arena. */
+static void *laid(const struct rig *rig, struct gr_value *value, const struct gr_layout *layout,
+                  const double *numbers)
+{
+    struct gr_error err = {0};
+    float *plain = calloc((size_t)count_of(value), sizeof *plain);
+    void *data = gr_arena_new(gr_layout_bytes(layout, value));
+    assert_non_null(plain);
+    assert_non_null(data);
+    for (int64_t k = 0; k < count_of(value); k++)
+        plain[k] = (float)numbers[k];
+    if (layout && layout != &gr_layout_plain) {
+        const struct gr_node node = {.name = "reorder",
+                                     .op = gr_standard_ops()->reorder,
+                                     .n_inputs = 1,
+                                     .n_outputs = 1,
+                                     .inputs = &value,
+                                     .outputs = &value};
+        const struct gr_layout *from = &gr_layout_plain;
+        struct gr_kernel kernel = {0};
+        struct gr_planning planning = {.node = &node,
+                                       .backend = rig->small.backend,
+                                       .src = &from,
+                                       .dst = &layout,
+                                       .kernel = &kernel};
+        void *src = plain;
+        gr_check_ok(node.op->plan(&planning, &err), &err);
+        void *scratch = gr_arena_new(kernel.scratch_bytes + 64);
+        assert_non_null(scratch);
+        const struct gr_buffers buffers = {&src, &data, scratch};
+        gr_check_ok(!kernel.bind || kernel.bind(&kernel, &buffers, &err), &err);
+        gr_check_ok(kernel.run(&kernel, &node, &buffers, &(struct gr_run){0}, &err), &err);
+        gr_kernel_release(&kernel);
+        gr_arena_free(scratch);
+    } else {
+        memcpy(data, plain, (size_t)count_of(value) * sizeof *plain);
+    }
+    free(plain);
+    return data;
 }
 
 /* A node's kernel of that name, run on plain tensors with this many threads; false: not offered. */
@@ -169,7 +226,7 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
     void *inputs[MOST] = {NULL}, *outputs[MOST] = {NULL};
     struct gr_planning planning = {.node = node,
                                    .backend = rig->small.backend,
-                                   .precision = rig->precision,
+                                   .precision = rig->form.precision,
                                    .choice = choice,
                                    .src = src,
                                    .home = home,
@@ -186,18 +243,10 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
     gr_check_ok(node->op->plan(&planning, &err), &err);
     assert_non_null(kernel.run);
     assert_non_null(strstr(kernel.impl, choice));
-    for (int i = 0; i < node->n_inputs; i++) {
-        float *plain = calloc((size_t)count_of(node->inputs[i]), sizeof *plain);
-        inputs[i] = gr_arena_new(gr_layout_bytes(src[i], node->inputs[i]));
-        assert_non_null(plain);
-        assert_non_null(inputs[i]);
-        for (int64_t k = 0; k < count_of(node->inputs[i]); k++)
-            plain[k] = (float)in[i][k];
-        gr_check_ok(ops->convert(rig->small.backend, node->inputs[i], &gr_layout_plain, plain,
-                                 src[i], inputs[i], &err),
-                    &err);
-        free(plain);
-    }
+    for (int i = 0; i < node->n_inputs; i++)
+        inputs[i] = laid(rig, node->inputs[i], src[i], in[i]);
+    if (rig->form.inference)
+        assert_non_null(strstr(src[1]->name, "winograd"));
     for (int o = 0; o < node->n_outputs; o++)
         assert_non_null(outputs[o] = gr_arena_new(gr_layout_bytes(dst[o], node->outputs[o])));
     void *scratch = gr_arena_new(kernel.scratch_bytes);
@@ -218,7 +267,7 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
     for (int i = 0; i < node->n_inputs; i++)
         gr_arena_free(inputs[i]);
     gr_arena_free(scratch);
-    kernel.free_state(kernel.state);
+    gr_kernel_release(&kernel);
     return true;
 }
 
@@ -226,7 +275,7 @@ static bool run(const struct rig *rig, const struct gr_node *node, const char *c
 static void compare(const struct rig *rig, const struct way *way, const char *what, double rounding,
                     const float *got, const double *expected, int64_t count)
 {
-    const struct gr_naive_window *w = &rig->window;
+    const struct gr_naive_window *w = &rig->form.window;
     double scale = 0.1;
     for (int64_t i = 0; i < count; i++)
         scale = fmax(scale, fabs(expected[i]));
@@ -246,16 +295,17 @@ static void compare(const struct rig *rig, const struct way *way, const char *wh
 /* All passes by one way; threads change no bit. */
 static bool check(const struct rig *rig, const struct way *way)
 {
+    const double *after = rig->form.bias ? rig->offset : rig->addend;
     const struct {
         const char *what;
         const struct gr_node *node;
-        const double *in[3], *out[2];
+        const double *in[4], *out[2];
     } passes[] = {
-        {"dst", rig->conv, {rig->src, rig->weight, rig->offset}, {rig->dst}},
+        {"dst", rig->conv, {rig->src, rig->weight, after, rig->addend}, {rig->dst}},
         {"dx", rig->data, {rig->dy, rig->weight}, {rig->dx}},
         {"dw", rig->weights, {rig->dy, rig->src}, {rig->dw, rig->db}},
     };
-    for (size_t p = 0; p < sizeof passes / sizeof *passes; p++) {
+    for (size_t p = 0; p < (rig->form.inference ? 1 : sizeof passes / sizeof *passes); p++) {
         const struct gr_node *node = passes[p].node;
         float *got[2][2] = {{NULL}};
         for (int k = 0; k < 2; k++)
@@ -268,7 +318,8 @@ static bool check(const struct rig *rig, const struct way *way)
             const int64_t count = count_of(node->outputs[o]);
             if (offered) {
                 compare(rig, way, o ? "db" : passes[p].what,
-                        node != rig->weights && rig->precision == GR_PRECISION_BF16 ? 0x1p-8 : 0,
+                        node != rig->weights && rig->form.precision == GR_PRECISION_BF16 ? 0x1p-8
+                                                                                         : 0,
                         got[0][o], passes[p].out[o], count);
                 assert_memory_equal(got[0][o], got[1][o], (size_t)count * sizeof(float));
             }
@@ -299,24 +350,28 @@ static struct gr_naive_window random_window(uint64_t seed)
 }
 
 /* By all ways; false: there are none on this processor. */
-static bool check_all(const struct gr_naive_window *window, enum gr_precision precision, bool bias,
-                      bool relu)
+static bool check_all(const struct form *form)
 {
     struct rig rig;
     bool offered = true;
-    rig_init(&rig, window, precision, bias, relu);
+    rig_init(&rig, form);
     for (int w = 0; offered && w < WAYS; w++)
         offered = check(&rig, &ways[w]);
     rig_release(&rig);
     return offered;
 }
 
-static void check_any_shapes(enum gr_precision precision)
+static void check_any_shapes(enum gr_precision precision, bool inference)
 {
     for (uint64_t seed = 1; seed <= 24; seed++) {
-        const struct gr_naive_window window = random_window(seed);
-        if (!check_all(&window, precision, gr_check_int(seed, 20, 0, 2) > 0,
-                       gr_check_int(seed, 21, 0, 1)))
+        const struct form form = {.window = random_window(seed),
+                                  .precision = precision,
+                                  .bias = gr_check_int(seed, 20, 0, 2) > 0,
+                                  .relu = gr_check_int(seed, 21, 0, 1),
+                                  .add = gr_check_int(seed, 22, 0, 1),
+                                  .inference = inference,
+                                  .threads = (int)gr_check_int(seed, 23, 1, 5)};
+        if (!check_all(&form))
             skip(); /* no AVX-512 here */
     }
 }
@@ -324,7 +379,7 @@ static void check_any_shapes(enum gr_precision precision)
 static void passes_of_any_shape_are_their_definitions_for_any_number_of_threads(void **state)
 {
     (void)state;
-    check_any_shapes(GR_PRECISION_F32);
+    check_any_shapes(GR_PRECISION_F32, false);
 }
 
 static void activations_in_bf16_are_read_exactly_and_rounded_once(void **state)
@@ -332,7 +387,15 @@ static void activations_in_bf16_are_read_exactly_and_rounded_once(void **state)
     (void)state;
     if (!gr_check_has_bf16())
         skip();
-    check_any_shapes(GR_PRECISION_BF16);
+    check_any_shapes(GR_PRECISION_BF16, false);
+}
+
+static void filters_that_are_kept_give_the_same(void **state)
+{
+    (void)state;
+    check_any_shapes(GR_PRECISION_F32, true);
+    if (gr_check_has_bf16())
+        check_any_shapes(GR_PRECISION_BF16, true);
 }
 
 /* Many tiles, many channels: several blocks, parts and registers' worth of each. */
@@ -343,8 +406,10 @@ static void large_convolutions_keep_their_tolerance(void **state)
         {4, 96, 27, 27, 256, 2, {5, 5}, {1, 1}, {1, 1}, {2, 2, 2, 2}, false},
         {6, 256, 13, 13, 128, 1, {3, 3}, {1, 1}, {1, 1}, {1, 1, 1, 1}, false}};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
-        if (!check_all(&windows[i], GR_PRECISION_F32, true, false))
-            skip();
+        for (int inference = 0; inference < 2; inference++)
+            if (!check_all(&(struct form){
+                    .window = windows[i], .bias = true, .inference = inference, .threads = 2}))
+                skip();
 }
 
 /* Strides, dilation, other activations and odd channels are left to other kernels. */
@@ -379,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passes_of_any_shape_are_their_definitions_for_any_number_of_threads),
         cmocka_unit_test(activations_in_bf16_are_read_exactly_and_rounded_once),
+        cmocka_unit_test(filters_that_are_kept_give_the_same),
         cmocka_unit_test(large_convolutions_keep_their_tolerance),
         cmocka_unit_test(other_convolutions_are_not_offered_it),
     };
