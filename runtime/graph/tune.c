@@ -100,6 +100,26 @@ static const struct gr_layout *wanted(const struct gr_program *program,
     return of && gr_layout_dtype(of, value) == gr_layout_dtype(usual, value) ? of : usual;
 }
 
+/*
+ * The parameters among the inputs, where they make up much of what is read: between two steps
+ * other layers' have passed through the caches.
+ */
+static unsigned cold_inputs(const struct gr_program *program, const struct gr_node *node,
+                            const struct gr_trial *t)
+{
+    size_t all = 0, parameters = 0;
+    unsigned cold = 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        const size_t bytes = gr_layout_bytes(t->src[i], node->inputs[i]);
+        all += bytes;
+        if (program->slots[node->inputs[i]->id].derived) {
+            parameters += bytes;
+            cold |= 1u << i;
+        }
+    }
+    return parameters > all / 8 ? cold : 0;
+}
+
 /* Plans a candidate and times it for the chain; kernel.run stays NULL where there is none such. */
 static bool try_candidate(struct gr_program *program, const struct gr_node *node,
                           const struct gr_layout *const *src, const char *name,
@@ -115,6 +135,7 @@ static bool try_candidate(struct gr_program *program, const struct gr_node *node
         return false;
     if (!t->kernel.run)
         return true;
+    t->cold = cold_inputs(program, node, t);
     if (!gr_trial_time(t, node, RUNS, 4 * best, seconds, err) ||
         (*seconds < best && !time_inputs(program, node, src, t, seconds, err)))
         return false;
