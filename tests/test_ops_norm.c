@@ -81,6 +81,30 @@ static void batch_norm_behind_a_convolution_is_its_definition(void **state)
     }
 }
 
+/*
+ * What the convolution leaves is rounded to eight bits, and so is the norm's output: of elements
+ * around one, by half of 1/128 each. Gradients are held against their definition where none is
+ * zero but for rounding, as that of the convolution's bias is in training (test_norm_passes.c has
+ * those).
+ */
+static void in_bf16_batch_norm_is_its_definition_to_eight_bits(void **state)
+{
+    (void)state;
+    if (!gr_check_has_bf16())
+        skip();
+    for (uint64_t seed = 1; seed <= 24; seed++) {
+        struct gr_op_check check = random_norm(seed, seed % 2);
+        check.inputs[0].shape.rank = 4;
+        check.attrs[0].value[0] = 0.1;
+        check.behind_conv = true;
+        check.bf16 = true;
+        check.tolerance = 8e-3;
+        check.gradient_tolerance = 2e-2;
+        check.no_gradient = check.training;
+        gr_op_check_run(&check);
+    }
+}
+
 static void running_statistics_move_towards_each_batch(void **state)
 {
     (void)state;
@@ -212,6 +236,7 @@ int main(void)
         cmocka_unit_test(batch_norm_in_training_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(batch_norm_in_inference_is_its_definition_and_so_is_its_gradient),
         cmocka_unit_test(batch_norm_behind_a_convolution_is_its_definition),
+        cmocka_unit_test(in_bf16_batch_norm_is_its_definition_to_eight_bits),
         cmocka_unit_test(running_statistics_move_towards_each_batch),
         cmocka_unit_test(gradients_pass_through_a_frozen_batch_norm),
         cmocka_unit_test(statistics_are_kept_where_nothing_is_trained),
