@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "batch_norm.h"
 #include "loops.h"
 #include "ops.h"
 
@@ -246,6 +247,7 @@ static bool backward_primitive(struct gr_planning *planning, struct gr_error *er
 const struct gr_op gr_op_activation_backward = {
     .kind = {.name = "activation_backward", .doc = "the gradient of an activation"},
     .flags = GR_OP_INTERNAL,
+    .fuse = gr_batch_norm_fuse_backward,
     .plan = backward_plan,
     .primitive = backward_primitive,
 };

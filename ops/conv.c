@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fold_norm.h"
+#include "fuse.h"
 #include "loops.h"
 #include "ops.h"
 
@@ -126,36 +127,18 @@ static bool conv_grad(struct gr_node *node, struct gr_grad *grad, struct gr_erro
                         (const int[]){1, 2}, bias ? 2 : 1, err);
 }
 
-/* The other operand, if consumer adds one of the same shape to this node's result; or NULL. */
-static struct gr_value *addend(const struct gr_node *node, const struct gr_node *consumer)
-{
-    if (consumer->op != &gr_op_add || consumer->n_inputs != 2)
-        return NULL;
-    struct gr_value *other = consumer->inputs[consumer->inputs[0] == node->outputs[0]];
-    return gr_shape_equal(&other->shape, &node->outputs[0]->shape) ? other : NULL;
-}
-
-static bool take_addend(struct gr_node *node, struct gr_value *other)
-{
-    struct gr_value *inputs[4];
-    for (int i = 0; i < node->n_inputs; i++)
-        inputs[i] = node->inputs[i];
-    inputs[node->n_inputs] = other;
-    return gr_node_set_inputs(node, inputs, node->n_inputs + 1);
-}
-
 static bool conv_fuse(struct gr_node *node, const struct gr_node *consumer)
 {
     const struct gr_conv_attrs *a = node->attrs;
     const struct gr_activation activation = gr_activation_of(consumer);
-    struct gr_value *other = addend(node, consumer);
+    struct gr_value *other = gr_fuse_addend(node, consumer);
     struct gr_conv_attrs *fused = gr_pool_alloc(&node->graph->pool, sizeof *fused);
     if (!fused || a->activation.function)
         return false;
     *fused = *a;
     if (activation.function)
         fused->activation = activation;
-    else if (!a->add && other && take_addend(node, other))
+    else if (!a->add && other && gr_fuse_input(node, other))
         fused->add = true;
     else if (!a->add && gr_fold_norm(node, consumer, a->bias))
         fused->bias = true;

@@ -94,6 +94,8 @@ static void values_and_gradients_are_those_of_f32_to_eight_bits(void **state)
                                           "loss",
                                           "grad:g.weight",
                                           "grad:f.weight",
+                                          "grad:cn.weight",
+                                          "grad:cn.bias",
                                           "grad:c.weight",
                                           "grad:b.weight",
                                           "grad:a.weight",

@@ -169,11 +169,11 @@ struct gr_op {
     bool (*grad)(struct gr_node *node, struct gr_grad *grad, struct gr_error *err);
 
     /*
-     * Takes over the only consumer of this node's only output (ReLU, batch norm or residual add
+     * Takes over the only consumer of this node's first output (ReLU, batch norm or residual add
      * into a convolution): true if it can. It then has given this node what it needs of the
      * consumer's attributes (in a copy from the graph's pool) and inputs (gr_node_set_inputs), may
      * have made it one of another op, and may have emitted one node; the runtime gives this node
-     * the consumer's outputs. NULL: never.
+     * the consumer's outputs in place of that one. Not both have several. NULL: never.
      */
     bool (*fuse)(struct gr_node *node, const struct gr_node *consumer);
 

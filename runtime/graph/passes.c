@@ -60,6 +60,19 @@ static void fuse_update(struct gr_node *node, const struct gr_uses *uses, const 
         keep[update->id] = false;
 }
 
+/* The consumer's outputs take the place of the node's first one; further ones stay. */
+static void take_outputs(struct gr_node *node, const struct gr_node *consumer)
+{
+    if (node->n_outputs > 1) {
+        node->outputs[0] = consumer->outputs[0];
+    } else {
+        node->outputs = consumer->outputs;
+        node->n_outputs = consumer->n_outputs;
+    }
+    for (int o = 0; o < node->n_outputs; o++)
+        node->outputs[o]->producer = node;
+}
+
 /* Into nodes whose op has one of these flags; 0: into any, and updates as well. */
 static bool fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t n_targets,
                  unsigned flags, bool *keep, struct gr_error *err)
@@ -78,12 +91,10 @@ static bool fuse(struct gr_graph *graph, struct gr_value *const *targets, size_t
                !observed[node->outputs[0]->id]) {
             struct gr_node *consumer = only_consumer(&uses, keep, node->outputs[0]);
             if (!consumer || consumer->phase != node->phase || consumer->n_outputs == 0 ||
-                node->n_outputs > 1 || gr_node_is_view(consumer) || !node->op->fuse(node, consumer))
+                (node->n_outputs > 1 && consumer->n_outputs > 1) || gr_node_is_view(consumer) ||
+                !node->op->fuse(node, consumer))
                 break;
-            node->outputs = consumer->outputs;
-            node->n_outputs = consumer->n_outputs;
-            for (int o = 0; o < node->n_outputs; o++)
-                node->outputs[o]->producer = node;
+            take_outputs(node, consumer);
             keep[consumer->id] = false;
             /* What the node now reads, `uses` does not know of. */
             for (int i = 0; i < node->n_inputs; i++)
