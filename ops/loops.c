@@ -57,7 +57,8 @@ struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
     if (!lanes.count && layout)
         lanes =
             (struct gr_lanes){gr_onednn_widest_lanes(planning->backend), layout->dtype == GR_BF16};
-    lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16);
+    lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16 &&
+                                planning->node->graph->training);
     return lanes;
 }
 

@@ -30,9 +30,9 @@ struct gr_lanes {
 struct gr_lanes gr_loops_lanes(const struct gr_layout *layout); /* may be NULL */
 
 /*
- * Those of an activation [N, C, H, W] as a plan should read it: in bf16, if that is what it
- * computes in, even where a kernel before left f32, so that what is kept for the backward is small;
- * and in blocks of channels where it lies otherwise (nhwc).
+ * Those of an activation [N, C, H, W] as a plan should read it: as it lies, but in training in
+ * bf16, if that is what it computes in, even where a kernel before left f32, so that what is kept
+ * for the backward is small; and in blocks of channels where it lies otherwise (nhwc).
  */
 struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
                                       const struct gr_layout *layout);
