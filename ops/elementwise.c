@@ -115,18 +115,6 @@ static bool bits_run(const struct gr_kernel *kernel, const struct gr_node *node,
 
 /* ---- layouts ----------------------------------------------------------------------------- */
 
-static const struct gr_layout *tagged(struct gr_backend *backend, const struct gr_value *value,
-                                      enum gr_dtype dtype, dnnl_format_tag_t tag)
-{
-    struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, value->shape.rank, value->shape.dim, dtype, tag, NULL))
-        return NULL;
-    const struct gr_layout *layout =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, NULL);
-    gr_desc_release(&desc);
-    return layout;
-}
-
 const struct gr_layout *gr_elementwise_order(struct gr_backend *backend,
                                              const struct gr_value *value,
                                              const struct gr_layout *layout, enum gr_dtype dtype)
@@ -138,8 +126,8 @@ const struct gr_layout *gr_elementwise_order(struct gr_backend *backend,
     if (layout == gr_onednn_plain(backend, value, from, NULL))
         return gr_onednn_plain(backend, value, dtype, NULL);
     for (size_t i = 0; value->shape.rank == 4 && i < sizeof tags / sizeof *tags; i++)
-        if (layout == tagged(backend, value, from, tags[i]))
-            return tagged(backend, value, dtype, tags[i]);
+        if (layout == gr_onednn_tagged(backend, value, from, tags[i], NULL))
+            return gr_onednn_tagged(backend, value, dtype, tags[i], NULL);
     return NULL;
 }
 

@@ -41,14 +41,9 @@ static const struct gr_layout *layout_of(struct gr_backend *backend, const struc
                                          const struct order *order, bool bf16)
 {
     struct gr_error err = {0};
-    struct gr_desc desc = {0};
-    gr_check_ok(
-        gr_desc_tagged(&desc, 4, value->shape.dim, bf16 ? GR_BF16 : GR_F32, order->tag, &err),
-        &err);
     const struct gr_layout *layout =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, &err);
+        gr_onednn_tagged(backend, value, bf16 ? GR_BF16 : GR_F32, order->tag, &err);
     gr_check_ok(layout != NULL, &err);
-    gr_desc_release(&desc);
     return layout;
 }
 
