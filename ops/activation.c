@@ -10,8 +10,9 @@
 #include <stddef.h>
 
 #include "batch_norm.h"
-#include "loops.h"
+#include "elementwise.h"
 #include "ops.h"
+#include "vector_clones.h"
 
 struct activation_attrs {
     double alpha;
@@ -128,19 +129,37 @@ static float alpha_of(const struct gr_node *node)
                                 : (row_of(node)->forward == dnnl_eltwise_swish ? 1.0f : 0.0f);
 }
 
-static bool activation_run(const struct gr_kernel *kernel, const struct gr_node *node,
-                           const struct gr_buffers *buffers, const struct gr_run *run,
-                           struct gr_error *err)
+static void apply(const struct gr_node *node, const float *const *src, float *dst, int64_t n)
 {
-    (void)run, (void)err;
     float (*const function)(float, float) = row_of(node)->function;
-    const float alpha = alpha_of(node), *src = buffers->src[0];
-    const int64_t count = gr_loops_count(kernel);
-    float *dst = buffers->dst[0];
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i++)
-        dst[i] = function(src[i], alpha);
-    return true;
+    const float alpha = alpha_of(node);
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = function(src[0][i], alpha);
+}
+
+GR_VECTOR_CLONES
+static void apply_relu(const struct gr_node *node, const float *const *src, float *dst, int64_t n)
+{
+    (void)node;
+    const float *x = src[0];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = x[i] > 0 ? x[i] : 0;
+}
+
+/* Positive numbers are positive as integers; what stands above them is NaNs, which give 0. */
+static inline bool is_positive(uint16_t half)
+{
+    return (uint16_t)(half - 1) < 0x7f80;
+}
+
+GR_VECTOR_CLONES
+static void apply_relu_bits(const uint16_t *const *src, uint16_t *dst, int64_t n)
+{
+    const uint16_t *x = src[0];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = is_positive(x[i]) ? x[i] : 0;
 }
 
 /* A layout that is laid already, or plain. */
@@ -166,10 +185,27 @@ static bool onednn_plan(struct gr_planning *planning, struct gr_error *err)
     return ok && gr_onednn_kernel(planning, pd, args, 2, err);
 }
 
+/* In bf16: a loop reads what lies in f32 as it is, and outruns oneDNN's kernel. */
+static bool suits_loop(const struct gr_planning *planning, const struct gr_node *forward)
+{
+    return forward->op == &gr_op_relu && planning->precision == GR_PRECISION_BF16;
+}
+
+static bool plan_relu(struct gr_planning *planning, int n_src, gr_elementwise_fn *function,
+                      gr_elementwise_bits_fn *bits, struct gr_error *err)
+{
+    if (!gr_elementwise_plan(planning, n_src, function, err))
+        return false;
+    gr_elementwise_by_bits(planning->kernel, bits);
+    return true;
+}
+
 static bool activation_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return planning->backend->kernels == GR_KERNELS_OPENBLAS
-               ? gr_loops_plan_elementwise(planning, 1, activation_run, err)
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return gr_elementwise_plan(planning, 1, apply, err);
+    return suits_loop(planning, planning->node)
+               ? plan_relu(planning, 1, apply_relu, apply_relu_bits, err)
                : onednn_plan(planning, err);
 }
 
@@ -188,20 +224,32 @@ static bool activation_primitive(struct gr_planning *planning, struct gr_error *
 
 /* ---- backward ---------------------------------------------------------------------------- */
 
-static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *node,
-                         const struct gr_buffers *buffers, const struct gr_run *run,
-                         struct gr_error *err)
+/* src: dy, and the activation's output or input. */
+static void apply_slope(const struct gr_node *node, const float *const *src, float *dst, int64_t n)
 {
-    (void)run, (void)err;
     float (*const slope)(float, float) = row_of(node->forward)->slope;
     const float alpha = alpha_of(node->forward);
-    const float *dy = buffers->src[0], *data = buffers->src[1];
-    const int64_t count = gr_loops_count(kernel);
-    float *dx = buffers->dst[0];
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i++)
-        dx[i] = dy[i] * slope(data[i], alpha);
-    return true;
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = src[0][i] * slope(src[1][i], alpha);
+}
+
+GR_VECTOR_CLONES
+static void pass_relu(const struct gr_node *node, const float *const *src, float *dst, int64_t n)
+{
+    (void)node;
+    const float *dy = src[0], *y = src[1];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+GR_VECTOR_CLONES
+static void pass_relu_bits(const uint16_t *const *src, uint16_t *dst, int64_t n)
+{
+    const uint16_t *dy = src[0], *y = src[1];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = is_positive(y[i]) ? dy[i] : 0;
 }
 
 static bool onednn_backward_plan(struct gr_planning *planning, struct gr_error *err)
@@ -234,8 +282,10 @@ static bool onednn_backward_plan(struct gr_planning *planning, struct gr_error *
 
 static bool backward_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return planning->backend->kernels == GR_KERNELS_OPENBLAS
-               ? gr_loops_plan_elementwise(planning, 2, backward_run, err)
+    if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
+        return gr_elementwise_plan(planning, 2, apply_slope, err);
+    return suits_loop(planning, planning->node->forward)
+               ? plan_relu(planning, 2, pass_relu, pass_relu_bits, err)
                : onednn_backward_plan(planning, err);
 }
 

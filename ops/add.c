@@ -1,34 +1,56 @@
 /*
  * add: the elementwise sum of two or more inputs of one shape, or of two where the second is
  * broadcast (broadcast.h). The internal op sum, which adds up the gradients of a value with several
- * consumers, is the same kernel.
+ * consumers, is the same kernel. Both take in the ReLU that follows: add the activation itself, sum
+ * its backward.
  */
 #include "ops.h"
 
+#include <string.h>
+
+#include "activation.h"
 #include "broadcast.h"
-#include "loops.h"
+#include "elementwise.h"
 #include "onednn.h"
 #include "reorder_loops.h"
+#include "vector_clones.h"
 
-enum { BLOCK = 1024 }; /* floats summed at a time, so that they stay in the first-level cache */
+static const struct gr_op add_relu, sum_relu_backward;
+
+/* ---- kernels ----------------------------------------------------------------------------- */
+
+GR_VECTOR_CLONES
+static void add_rows(const float *a, const float *b, float *dst, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = a[i] + b[i];
+}
+
+/* dst = condition > 0 ? dst : 0 */
+GR_VECTOR_CLONES
+static void keep_positive(const float *condition, float *dst, int64_t n)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        dst[i] = condition[i] > 0 ? dst[i] : 0;
+}
 
 /* Blocks go through `sum`, so that dst may be any of the inputs. */
-static void add_block(void *const *src, int n_src, float *dst, int64_t at, int64_t n)
+static void add_block(const struct gr_kernel *kernel, const struct gr_node *node,
+                      const struct gr_buffers *buffers, int64_t at, int64_t n)
 {
-    float sum[BLOCK];
-    const float *first = (const float *)src[0] + at, *second = (const float *)src[1] + at;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        sum[i] = first[i] + second[i];
-    for (int k = 2; k < n_src; k++) {
-        const float *next = (const float *)src[k] + at;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            sum[i] += next[i];
-    }
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dst[at + i] = sum[i];
+    float sum[GR_ELEMENTWISE_BLOCK], next[GR_ELEMENTWISE_BLOCK];
+    const bool backward = node->op == &sum_relu_backward;
+    const int n_terms = node->n_inputs - backward;
+    const float *first = gr_elementwise_read(kernel, buffers, 0, at, n, sum);
+    for (int k = 1; k < n_terms; k++, first = sum)
+        add_rows(first, gr_elementwise_read(kernel, buffers, k, at, n, next), sum, n);
+    if (backward)
+        keep_positive(gr_elementwise_read(kernel, buffers, n_terms, at, n, next), sum, n);
+    if (node->op == &add_relu)
+        keep_positive(sum, sum, n);
+    gr_elementwise_write(kernel, buffers, at, n, sum);
 }
 
 static bool add_run(const struct gr_kernel *kernel, const struct gr_node *node,
@@ -36,20 +58,24 @@ static bool add_run(const struct gr_kernel *kernel, const struct gr_node *node,
                     struct gr_error *err)
 {
     (void)run, (void)err;
-    const int64_t count = gr_loops_count(kernel);
-    float *dst = buffers->dst[0]; /* [count] */
+    const int64_t count = gr_elementwise_count(kernel), most = GR_ELEMENTWISE_BLOCK;
 #pragma omp parallel for schedule(static)
-    for (int64_t at = 0; at < count; at += BLOCK)
-        add_block(buffers->src, node->n_inputs, dst, at, count - at < BLOCK ? count - at : BLOCK);
+    for (int64_t at = 0; at < count; at += most)
+        add_block(kernel, node, buffers, at, count - at < most ? count - at : most);
     return true;
+}
+
+static bool of_equal_shapes(const struct gr_node *node)
+{
+    return gr_shape_equal(&node->inputs[0]->shape, &node->inputs[1]->shape);
 }
 
 static bool add_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
-    if (gr_shape_equal(&node->inputs[0]->shape, &node->inputs[1]->shape))
-        return gr_loops_plan_elementwise(planning, node->n_inputs, add_run, err);
-    return gr_broadcast_plan(planning, GR_BROADCAST_ADD, err);
+    return of_equal_shapes(node)
+               ? gr_elementwise_plan_loop(planning, node->n_inputs, NULL, add_run, err)
+               : gr_broadcast_plan(planning, GR_BROADCAST_ADD, err);
 }
 
 static bool add_primitive(struct gr_planning *planning, struct gr_error *err)
@@ -112,6 +138,52 @@ static bool add_grad(struct gr_node *node, struct gr_grad *grad, struct gr_error
     return true;
 }
 
+/* ---- fusing ------------------------------------------------------------------------------ */
+
+/* A ReLU of the sum: what a residual block ends with. */
+static bool add_fuse(struct gr_node *node, const struct gr_node *consumer)
+{
+    if (consumer->op != &gr_op_relu || !of_equal_shapes(node))
+        return false;
+    node->op = &add_relu;
+    return true;
+}
+
+/* The backward of such a ReLU, whose output becomes the last input. */
+static bool sum_fuse(struct gr_node *node, const struct gr_node *consumer)
+{
+    const size_t n = (size_t)node->n_inputs + 1;
+    if (consumer->n_inputs != 2 ||
+        !gr_activation_is_relu_backward(consumer, node, consumer->inputs[1]))
+        return false;
+    struct gr_value **inputs = gr_pool_array(&node->graph->pool, n, sizeof(struct gr_value *));
+    if (!inputs)
+        return false;
+    memcpy(inputs, node->inputs, (n - 1) * sizeof *inputs);
+    inputs[n - 1] = consumer->inputs[1];
+    node->inputs = inputs;
+    node->n_inputs++;
+    node->op = &sum_relu_backward;
+    return true;
+}
+
+static const struct gr_op add_relu = {
+    .kind = {.name = "add_relu", .doc = "add and relu"},
+    .category = "arithmetic",
+    .flags = GR_OP_INTERNAL,
+    .plan = add_plan,
+};
+
+static const struct gr_op sum_relu_backward = {
+    .kind = {.name = "sum_relu_backward",
+             .doc = "the sum of gradients of a relu's output, as the gradient of its input"},
+    .category = "arithmetic",
+    .flags = GR_OP_INTERNAL,
+    .plan = add_plan,
+};
+
+/* ---- the ops ----------------------------------------------------------------------------- */
+
 const struct gr_op gr_op_add = {
     .kind = {.name = "add",
              .doc = "the sum of inputs of one shape; of two, the second may have dimensions of 1, "
@@ -122,6 +194,7 @@ const struct gr_op gr_op_add = {
     .input_doc = "two or more of one shape",
     .infer = add_infer,
     .grad = add_grad,
+    .fuse = add_fuse,
     .plan = add_plan,
     .primitive = add_primitive,
 };
@@ -132,6 +205,7 @@ const struct gr_op gr_op_sum = {
     .flags = GR_OP_INTERNAL,
     .min_inputs = 2,
     .max_inputs = -1,
+    .fuse = sum_fuse,
     .plan = add_plan,
     .primitive = add_primitive,
 };

@@ -12,7 +12,7 @@
 #include <assert.h>
 
 #include "base/random.h"
-#include "loops.h"
+#include "elementwise.h"
 #include "vector_clones.h"
 
 struct dropout_attrs {
@@ -30,7 +30,7 @@ static const struct gr_attr dropout_table[] = {
     {0},
 };
 
-enum { CHUNK = 64 }; /* blocks drawn at a time */
+enum { CHUNK = 64 }; /* blocks drawn at a time: 512 elements */
 
 /* keep[i] is all ones where piece i keeps its element, else 0; two pieces a word. */
 GR_VECTOR_CLONES
@@ -70,6 +70,17 @@ static void apply(const float *src, float *dst, const int32_t *keep, int64_t n, 
         dst[i] = keep[i] ? src[i] * scale : 0;
 }
 
+/* To elements at to at + n - 1 of the first input. */
+static void apply_block(const struct gr_kernel *kernel, const struct gr_buffers *buffers,
+                        const int32_t *keep, int64_t at, int64_t n, float scale)
+{
+    float read[8 * CHUNK], made[8 * CHUNK];
+    const float *src = gr_elementwise_read(kernel, buffers, 0, at, n, read);
+    float *dst = gr_elementwise_place(kernel, buffers, at, made);
+    apply(src, dst, keep, n, scale);
+    gr_elementwise_write(kernel, buffers, at, n, dst);
+}
+
 static float scale_of(const struct gr_node *node)
 {
     return (float)(1 / (1 - ((const struct dropout_attrs *)node->attrs)->p));
@@ -85,9 +96,7 @@ static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *no
     const double p = ((const struct dropout_attrs *)node->attrs)->p;
     const uint32_t threshold = (uint32_t)(p * 65536 + 0.5);
     const float scale = scale_of(node);
-    const int64_t count = gr_loops_count(kernel), blocks = (count + 7) / 8;
-    const float *src = buffers->src[0];                           /* [count] */
-    float *dst = buffers->dst[0];                                 /* [count] */
+    const int64_t count = gr_elementwise_count(kernel), blocks = (count + 7) / 8;
     uint8_t *mask = node->n_outputs > 1 ? buffers->dst[1] : NULL; /* [blocks] */
 #pragma omp parallel for schedule(static)
     for (int64_t b = 0; b < blocks; b += CHUNK) {
@@ -96,7 +105,7 @@ static bool dropout_run(const struct gr_kernel *kernel, const struct gr_node *no
         int32_t keep[8 * CHUNK];
         gr_random_word_blocks(&key, (uint64_t)b, drawn, words);
         find_kept(words, keep, 4 * drawn, threshold);
-        apply(src + 8 * b, dst + 8 * b, keep, left < 8 * drawn ? left : 8 * drawn, scale);
+        apply_block(kernel, buffers, keep, 8 * b, left < 8 * drawn ? left : 8 * drawn, scale);
         if (mask)
             write_mask(keep, mask + b, drawn);
     }
@@ -109,50 +118,50 @@ static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *n
 {
     (void)run, (void)err;
     const float scale = scale_of(node);
-    const int64_t count = gr_loops_count(kernel), blocks = (count + 7) / 8;
-    const float *dy = buffers->src[0];     /* [count] */
+    const int64_t count = gr_elementwise_count(kernel), blocks = (count + 7) / 8;
     const uint8_t *mask = buffers->src[1]; /* [blocks] */
-    float *dx = buffers->dst[0];           /* [count] */
 #pragma omp parallel for schedule(static)
     for (int64_t b = 0; b < blocks; b += CHUNK) {
         const int64_t read = blocks - b < CHUNK ? blocks - b : CHUNK, left = count - 8 * b;
         int32_t keep[8 * CHUNK];
         read_mask(mask + b, keep, read);
-        apply(dy + 8 * b, dx + 8 * b, keep, left < 8 * read ? left : 8 * read, scale);
+        apply_block(kernel, buffers, keep, 8 * b, left < 8 * read ? left : 8 * read, scale);
     }
     return true;
 }
 
 /*
- * The layout to draw in. The mask has a bit for each element without padding, so only a dense one
+ * The order to draw in. The mask has a bit for each element without padding, so only a dense one
  * will do; and vectors per sample are plain, so that the backward needs not ask (see dropout_grad).
  */
-static const struct gr_layout *drawing_layout(const struct gr_layout *layout,
-                                              const struct gr_value *value)
+static const struct gr_layout *drawing_order(const struct gr_planning *planning,
+                                             const struct gr_layout *layout,
+                                             const struct gr_value *value)
 {
-    const bool dense = layout && gr_layout_dtype(layout, value) == GR_F32 &&
+    if (layout && value->shape.rank > 2)
+        layout = gr_elementwise_order(planning->backend, value, layout, GR_F32);
+    const bool dense = layout && value->shape.rank > 2 &&
                        gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
-    return dense && value->shape.rank > 2 ? layout : &gr_layout_plain;
+    return dense ? layout : &gr_layout_plain;
 }
 
 static bool dropout_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    const struct gr_node *node = planning->node;
-    planning->src[0] = drawing_layout(planning->src[0], node->inputs[0]);
-    assert(node->graph->training); /* else the runtime passes the input on */
-    return gr_loops_plan_elementwise(planning, 1, dropout_run, err);
+    const struct gr_value *src = planning->node->inputs[0];
+    assert(planning->node->graph->training); /* else the runtime passes the input on */
+    return gr_elementwise_plan_loop(planning, 1, drawing_order(planning, planning->src[0], src),
+                                    dropout_run, err);
 }
 
 static bool gradient_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
-    const struct gr_layout *drawn =
-        node->n_inputs > 2 ? drawing_layout(planning->src[2], node->inputs[2]) : &gr_layout_plain;
-    planning->src[0] = drawn;
-    if (!gr_loops_plan_elementwise(planning, 1, gradient_run, err))
+    const struct gr_layout *drawn = node->n_inputs > 2 ? planning->src[2] : &gr_layout_plain;
+    if (!gr_elementwise_plan_loop(planning, 1, drawing_order(planning, drawn, node->outputs[0]),
+                                  gradient_run, err))
         return false;
     if (node->n_inputs > 2)
-        planning->src[2] = drawn;
+        planning->src[2] = drawn; /* it tells its layout and is not read */
     return true;
 }
 

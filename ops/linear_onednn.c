@@ -1,10 +1,10 @@
 /*
  * The fully connected layer by oneDNN, in the layouts it likes best. In bf16 the operands of the
- * products are bf16 and their results f32: activations are small here, and what follows (dropout,
- * the loss) computes in f32.
+ * products are bf16, and their results too where another layer follows; scores are f32.
  */
 #include "linear.h"
 
+#include "graph/passes.h"
 #include "ops.h"
 
 struct linear_descs {
@@ -104,6 +104,37 @@ static bool find_home(struct gr_planning *planning, struct gr_error *err)
     return planning->home[1] != NULL;
 }
 
+/* The first node that reads a value, past those that pass it on as it is; NULL: none. */
+static const struct gr_node *first_reader(const struct gr_value *value)
+{
+    const struct gr_graph *graph = value->producer->graph;
+    for (size_t n = (size_t)value->producer->id + 1; n < graph->n_nodes; n++) {
+        const struct gr_node *node = graph->nodes[n];
+        for (int i = 0; i < node->n_inputs; i++)
+            if (node->inputs[i] == value)
+                return node->op == &gr_op_reorder ||
+                               (gr_node_is_view(node) &&
+                                gr_shape_equal(&value->shape, &node->outputs[0]->shape))
+                           ? first_reader(node->outputs[0])
+                           : node;
+    }
+    return NULL;
+}
+
+/*
+ * The type that suits who reads the result. Scores stay f32, for losses and metrics, as do views of
+ * another shape; what goes on to another layer, forward or backward, is read in bf16.
+ */
+static enum gr_dtype result_type(const struct gr_planning *planning)
+{
+    const struct gr_node *node = planning->node->origin ? planning->node->origin : planning->node;
+    const struct gr_node *reader = first_reader(node->outputs[0]);
+    const bool goes_on =
+        reader && (node->forward ? !gr_node_is_view(reader)
+                                 : reader->op == &gr_op_linear || reader->op == &gr_op_dropout);
+    return goes_on ? gr_planning_dtype(planning) : GR_F32;
+}
+
 bool gr_linear_onednn_forward(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_linear_attrs *a = planning->node->attrs;
@@ -113,8 +144,8 @@ bool gr_linear_onednn_forward(struct gr_planning *planning, struct gr_error *err
     dnnl_primitive_desc_t pd = NULL;
     struct linear_descs d;
     const bool ok =
-        init_descs(&d, planning->node, a->out_features, (struct types){type, type, GR_F32}, a->bias,
-                   err) &&
+        init_descs(&d, planning->node, a->out_features,
+                   (struct types){type, type, result_type(planning)}, a->bias, err) &&
         gr_onednn_ok(fused_pd(&pd, planning, dnnl_forward_training, &d), planning->node, err) &&
         gr_onednn_kernel(planning, pd, args, a->bias ? 4 : 3, err) && unflatten(planning, 0, err) &&
         find_home(planning, err);
@@ -127,19 +158,22 @@ bool gr_linear_onednn_data(struct gr_planning *planning, struct gr_error *err)
     struct gr_backend *backend = planning->backend;
     static const struct gr_onednn_arg args[] = {
         {DNNL_ARG_DIFF_DST, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DIFF_SRC, GR_DST(0)}};
-    const enum gr_dtype type = gr_planning_dtype(planning);
+    const enum gr_dtype type = gr_planning_dtype(planning), result = result_type(planning);
+    const struct gr_value *dx = planning->node->outputs[0];
     const int64_t rows = gr_linear_sizes(planning->node).o;
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
     struct linear_descs f = {0}, d = {0};
-    const bool ok =
+    bool ok =
         init_descs(&f, planning->node, rows, (struct types){type, type, type}, false, err) &&
-        init_descs(&d, planning->node, rows, (struct types){GR_F32, type, type}, false, err) &&
+        init_descs(&d, planning->node, rows, (struct types){result, type, type}, false, err) &&
         gr_onednn_ok(hint_pd(&hint, backend, &f), planning->node, err) &&
         gr_onednn_ok(gr_onednn_linear_data(&pd, backend->engine, gr_desc_get(&d.src),
                                            gr_desc_get(&d.weights), gr_desc_get(&d.dst), hint,
                                            backend->attr),
                      planning->node, err) &&
         gr_onednn_kernel(planning, pd, args, 3, err);
+    if (ok && dx->shape.rank > 2) /* the kernel sees [N, C], in the same bytes */
+        ok = (planning->dst[0] = gr_onednn_plain(backend, dx, result, err)) != NULL;
     if (hint)
         dnnl_primitive_desc_destroy(hint);
     release_descs(&f);

@@ -3,14 +3,9 @@
  */
 #include "loops.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "onednn.h"
-
-struct state {
-    int64_t count; /* floats in memory, padding included */
-};
 
 void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run)
 {
@@ -20,29 +15,6 @@ void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run)
         planning->dst[i] = &gr_layout_plain;
     planning->kernel->impl = "plain";
     planning->kernel->run = run;
-}
-
-bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kernel_run_fn *run,
-                               struct gr_error *err)
-{
-    const struct gr_layout *layout = gr_loops_shared_layout(planning, 0, n_src);
-    struct state *state = calloc(1, sizeof *state);
-    if (!state)
-        return gr_fail_memory(err, "an elementwise kernel");
-    gr_loops_plan_plain(planning, run);
-    for (int i = 0; i < n_src; i++)
-        planning->src[i] = layout;
-    planning->dst[0] = layout;
-    state->count = (int64_t)(gr_layout_bytes(layout, planning->node->inputs[0]) / sizeof(float));
-    planning->kernel->state = state;
-    planning->kernel->free_state = free;
-    planning->kernel->in_place = n_src < 32 ? (1u << n_src) - 1 : 1u;
-    return true;
-}
-
-int64_t gr_loops_count(const struct gr_kernel *kernel)
-{
-    return ((const struct state *)kernel->state)->count;
 }
 
 const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
@@ -85,7 +57,8 @@ struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
     if (!lanes.count && layout)
         lanes =
             (struct gr_lanes){gr_onednn_widest_lanes(planning->backend), layout->dtype == GR_BF16};
-    lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16);
+    lanes.bf16 = lanes.bf16 || (lanes.count > 1 && planning->precision == GR_PRECISION_BF16 &&
+                                planning->node->graph->training);
     return lanes;
 }
 

@@ -1,10 +1,6 @@
 /*
- * What the ops written as plain loops share: layouts they agree on, checks of their inputs, and a
- * kernel state that knows how many floats an elementwise loop covers.
- *
- * An elementwise loop runs over the floats in memory, padding included, whatever the layout, as
- * long as all its operands share it. Padding is zero, and an op whose f(0) is not 0 must not use
- * this.
+ * What the ops written as plain loops share: layouts they agree on, and checks of their inputs.
+ * Elementwise loops have a page of their own, elementwise.h.
  */
 #ifndef GR_OPS_LOOPS_H
 #define GR_OPS_LOOPS_H
@@ -17,17 +13,6 @@ typedef bool gr_kernel_run_fn(const struct gr_kernel *kernel, const struct gr_no
 
 /* Every input is read and every output written plain. */
 void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run);
-
-/*
- * As gr_loops_plan_plain, but the first n_src inputs and the first output (all of one shape) share
- * one layout: that of the first of these inputs which is not plain. The output may take over any of
- * the n_src buffers. The kernel's state then answers gr_loops_count. False: out of memory.
- */
-bool gr_loops_plan_elementwise(struct gr_planning *planning, int n_src, gr_kernel_run_fn *run,
-                               struct gr_error *err);
-
-/* The floats that an elementwise kernel covers. */
-int64_t gr_loops_count(const struct gr_kernel *kernel);
 
 /*
  * The f32 layout that inputs first to first + n_src - 1 can best share: the first that is not
@@ -45,9 +30,9 @@ struct gr_lanes {
 struct gr_lanes gr_loops_lanes(const struct gr_layout *layout); /* may be NULL */
 
 /*
- * Those of an activation [N, C, H, W] as a plan should read it: in bf16, if that is what it
- * computes in, even where a kernel before left f32, so that what is kept for the backward is small;
- * and in blocks of channels where it lies otherwise (nhwc).
+ * Those of an activation [N, C, H, W] as a plan should read it: as it lies, but in training in
+ * bf16, if that is what it computes in, even where a kernel before left f32, so that what is kept
+ * for the backward is small; and in blocks of channels where it lies otherwise (nhwc).
  */
 struct gr_lanes gr_loops_wanted_lanes(const struct gr_planning *planning,
                                       const struct gr_layout *layout);

@@ -5,28 +5,24 @@
 #include "ops.h"
 
 #include "broadcast.h"
-#include "loops.h"
+#include "elementwise.h"
+#include "vector_clones.h"
 
-static bool mul_run(const struct gr_kernel *kernel, const struct gr_node *node,
-                    const struct gr_buffers *buffers, const struct gr_run *run,
-                    struct gr_error *err)
+GR_VECTOR_CLONES
+static void multiply(const struct gr_node *node, const float *const *src, float *dst, int64_t n)
 {
-    (void)node, (void)run, (void)err;
-    const int64_t count = gr_loops_count(kernel);
-    const float *a = buffers->src[0]; /* [count] */
-    const float *b = buffers->src[1]; /* [count] */
-    float *dst = buffers->dst[0];     /* [count] */
-#pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < count; i++)
+    (void)node;
+    const float *a = src[0], *b = src[1];
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
         dst[i] = a[i] * b[i];
-    return true;
 }
 
 static bool mul_plan(struct gr_planning *planning, struct gr_error *err)
 {
     const struct gr_node *node = planning->node;
     if (gr_shape_equal(&node->inputs[0]->shape, &node->inputs[1]->shape))
-        return gr_loops_plan_elementwise(planning, 2, mul_run, err);
+        return gr_elementwise_plan(planning, 2, multiply, err);
     return gr_broadcast_plan(planning, GR_BROADCAST_MUL, err);
 }
 

@@ -27,8 +27,8 @@ static inline uint16_t gr_to_bf16(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
-    const bool nan = (bits & 0x7fffffff) > 0x7f800000;
-    return (uint16_t)((nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    const uint32_t even = bits + 0x7fff + (bits >> 16 & 1), nan = bits | 0x400000;
+    return (uint16_t)((x != x ? nan : even) >> 16);
 }
 
 static inline size_t gr_element_size(bool bf16)

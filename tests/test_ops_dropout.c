@@ -81,10 +81,13 @@ static void the_draw_depends_on_seed_step_and_name_but_not_on_threads(void **sta
 }
 
 /* y, its gradient and the loss's upstream must agree: dx = fixed / (1 - p) where y is not 0. */
-static void expect_masked(const float *y, const float *fixed, const float *dx, int64_t count)
+static void expect_masked(const float *y, const float *fixed, const float *dx, int64_t count,
+                          float tolerance)
 {
-    for (int64_t i = 0; i < count; i++)
-        assert_true(fabsf(dx[i] - (fabsf(y[i]) <= 0 ? 0 : 2 * fixed[i])) <= 1e-5f);
+    for (int64_t i = 0; i < count; i++) {
+        const float want = fabsf(y[i]) <= 0 ? 0 : 2 * fixed[i];
+        assert_true(fabsf(dx[i] - want) <= tolerance * (1 + fabsf(want)));
+    }
 }
 
 static void the_gradient_passes_where_the_value_did(void **state)
@@ -106,7 +109,7 @@ static void the_gradient_passes_where_the_value_did(void **state)
         gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), fixed);
         gr_small_run(&small, 1, step);
         expect_masked(gr_small_fetch(&small, targets[0]), fixed, gr_small_fetch(&small, targets[1]),
-                      COUNT);
+                      COUNT, 1e-5f);
     }
     gr_small_release(&small);
 }
@@ -115,9 +118,8 @@ static void the_gradient_passes_where_the_value_did(void **state)
  * conv1 -> dropout -> loss: memory is blocked in the forward and plain in the backward, and the
  * mask must mean the same elements. The value before the dropout is wanted, for its gradient.
  */
-static void masks_agree_though_layouts_differ(void **state)
+static void expect_masks_agree(enum gr_precision precision, float tolerance)
 {
-    (void)state;
     static const int64_t channels[] = {16, 17, 32};
     for (int k = 0; k < 3; k++) {
         const int64_t O = channels[k], count = 2 * O * 25;
@@ -127,6 +129,7 @@ static void masks_agree_though_layouts_differ(void **state)
         struct gr_small small;
         assert_true(x && fixed);
         gr_small_init(&small, true, 2, GR_KERNELS_AUTO);
+        small.precision = precision;
         struct gr_value *src = gr_small_input(&small, "x", (struct gr_shape){4, {2, O, 5, 5}});
         struct gr_node *conv = gr_small_node(&small, "conv", "conv", attrs, src, NULL);
         struct gr_node *node =
@@ -141,11 +144,26 @@ static void masks_agree_though_layouts_differ(void **state)
         gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), fixed);
         gr_small_run(&small, 1, 0);
         expect_masked(gr_small_fetch(&small, targets[0]), fixed, gr_small_fetch(&small, targets[1]),
-                      count);
+                      count, tolerance);
         gr_small_release(&small);
         free(x);
         free(fixed);
     }
+}
+
+static void masks_agree_though_layouts_differ(void **state)
+{
+    (void)state;
+    expect_masks_agree(GR_PRECISION_F32, 1e-5f);
+}
+
+/* The gradient may be rounded to eight bits: 0.4 %. */
+static void masks_agree_in_bf16(void **state)
+{
+    (void)state;
+    if (!gr_check_has_bf16())
+        skip();
+    expect_masks_agree(GR_PRECISION_BF16, 4e-3f);
 }
 
 int main(void)
@@ -156,6 +174,7 @@ int main(void)
         cmocka_unit_test(the_draw_depends_on_seed_step_and_name_but_not_on_threads),
         cmocka_unit_test(the_gradient_passes_where_the_value_did),
         cmocka_unit_test(masks_agree_though_layouts_differ),
+        cmocka_unit_test(masks_agree_in_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

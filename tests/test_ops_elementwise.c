@@ -179,6 +179,36 @@ static void equal_shapes_are_multiplied_and_differentiated(void **state)
     }
 }
 
+/* Operands are bf16 numbers; what comes out of the convolution is rounded, and so is the result. */
+static void in_bf16_sums_products_and_relus_are_their_definitions_to_eight_bits(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        const struct gr_check_input input = {.shape = any_shape(seed), .fill = GR_CHECK_OFF_ZERO};
+        struct gr_op_check check = {
+            .op = "add",
+            .inputs = {input, input, input},
+            .n_inputs = (int)gr_check_int(seed, 0, 2, 3),
+            .behind_conv = input.shape.rank == 4 && seed % 2 == 0,
+            .forward = add,
+            .bf16 = true,
+            .tolerance = 8e-3,
+            .gradient_tolerance = 8e-3,
+            .seed = seed,
+        };
+        gr_op_check_run(&check);
+        check.op = "mul";
+        check.n_inputs = 2;
+        check.forward = mul;
+        gr_op_check_run(&check);
+        check.op = "relu";
+        check.n_inputs = 1;
+        check.behind_conv = false;
+        check.forward = activation;
+        gr_op_check_run(&check);
+    }
+}
+
 static void concat(const struct gr_check_view *view, double *dst)
 {
     const int axis = (int)gr_check_attr(view->check, "axis", 0, 1);
@@ -339,6 +369,7 @@ int main(void)
         cmocka_unit_test(many_elements_are_added_in_blocks),
         cmocka_unit_test(the_second_operand_is_repeated_where_it_has_ones),
         cmocka_unit_test(equal_shapes_are_multiplied_and_differentiated),
+        cmocka_unit_test(in_bf16_sums_products_and_relus_are_their_definitions_to_eight_bits),
         cmocka_unit_test(inputs_are_joined_along_any_axis_and_gradients_cut_again),
         cmocka_unit_test(flatten_keeps_the_batch_and_every_element),
         cmocka_unit_test(reshape_fills_in_what_is_left_over),

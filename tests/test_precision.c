@@ -179,6 +179,48 @@ static void small_updates_are_not_lost_since_weights_stay_f32(void **state)
     gr_model_free(model);
 }
 
+/* Layers with what stands between them: only weights, images and the loss's gradient are copied. */
+static void between_layers_nothing_is_converted(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "format: 1\n"
+        "inputs: {image: {shape: [3, 35, 35]}, label: {classes: 6}}\n"
+        "nodes:\n"
+        "  - {name: a, op: linear, inputs: image, out_features: 64, weight_init: he}\n"
+        "  - {name: ar, op: relu}\n"
+        "  - {name: ad, op: dropout}\n"
+        "  - {name: b, op: linear, out_features: 48, weight_init: he}\n"
+        "  - {name: bs, op: sigmoid}\n"
+        "  - {name: bd, op: dropout}\n"
+        "  - {name: c, op: linear, out_features: 32}\n"
+        "  - {name: cr, op: relu}\n"
+        "  - {name: g, op: linear, out_features: 6}\n"
+        "  - {name: loss, op: softmax_cross_entropy, inputs: [g, label]}\n"
+        "train:\n"
+        "  loss: loss\n"
+        "  batch: 8\n"
+        "  optimizer: {sgd: {momentum: 0.9}}\n"
+        "  learning_rate: 0.02\n";
+    if (!gr_check_has_bf16())
+        skip();
+    struct gr_model *model = gr_api_load("layers", text, 3, NULL);
+    struct gr_plan *plan = plan_of(model, GR_PRECISION_BF16, NULL, 0, true);
+    size_t reorders = 0;
+    for (size_t i = 0; i < gr_plan_node_count(plan); i++) {
+        const struct gr_node_info node = gr_plan_node(plan, i);
+        if (strcmp(node.op, "reorder") != 0)
+            continue;
+        reorders++;
+        if (!strstr(node.name, ".weight@") && strncmp(node.name, "image@", 6) != 0 &&
+            strncmp(node.name, "grad:g@", 7) != 0)
+            fail_msg("'%s' is not wanted", node.name);
+    }
+    assert_true(reorders > 0);
+    gr_plan_free(plan);
+    gr_model_free(model);
+}
+
 static void kernels_without_bf16_say_so(void **state)
 {
     (void)state;
@@ -203,6 +245,7 @@ int main(void)
         TEST(values_and_gradients_are_those_of_f32_to_eight_bits),
         TEST(training_in_bf16_learns_what_it_learns_in_f32),
         TEST(small_updates_are_not_lost_since_weights_stay_f32),
+        TEST(between_layers_nothing_is_converted),
         TEST(kernels_without_bf16_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
