@@ -94,10 +94,16 @@ static void read_all(const void *data, size_t bytes)
     swept = (unsigned char)sum;
 }
 
-/* Fills the caches with other memory, and then with the inputs that are not cold. */
+/*
+ * Fills the caches with other memory, and then with what is not cold: results and scratch too,
+ * which in a program lie where other values lay just before.
+ */
 static void cool(const struct gr_trial *t, const struct gr_node *node, const void *sweep)
 {
     read_all(sweep, SWEEP_BYTES);
+    read_all(t->scratch, t->kernel.scratch_bytes);
+    for (int o = 0; o < node->n_outputs; o++)
+        read_all(t->out[o], gr_layout_bytes(t->dst[o], node->outputs[o]));
     for (int i = 0; i < node->n_inputs; i++)
         if (!(t->cold >> i & 1u))
             read_all(t->in[i], gr_layout_bytes(t->src[i], node->inputs[i]));
