@@ -1,6 +1,6 @@
 /*
  * oneDNN, versions 2.6 and 3.x, behind one interface: this header and onednn.c alone know the
- * difference. onednn_kernel.c builds layouts, kernels and reorders on it.
+ * difference. onednn_layouts.c builds layouts on it, onednn_kernel.c kernels and reorders.
  *
  * An op creates a primitive descriptor with one of the gr_onednn_* functions (shaped as oneDNN 3's)
  * and hands it to gr_onednn_kernel with a table that says which input or output of the node each
@@ -19,6 +19,12 @@ typedef const_dnnl_memory_desc_t gr_md;
 typedef const dnnl_memory_desc_t *gr_md;
 #endif
 
+/* The interned layouts: open addressing by a hash of the descriptor. */
+struct gr_onednn_layouts {
+    struct gr_onednn_layout **places; /* [capacity] NULL: free */
+    size_t count, capacity;
+};
+
 /* What the ops of one context share. */
 struct gr_backend {
     enum gr_kernels kernels;
@@ -27,8 +33,7 @@ struct gr_backend {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratchpad by the user */
-    struct gr_onednn_layout **layouts;
-    size_t n_layouts, layouts_capacity;
+    struct gr_onednn_layouts layouts;
     enum { GR_PADDING_UNTRIED, GR_PADDING_RIGHT, GR_PADDING_WRONG } padding; /* of reorders */
 };
 
@@ -89,11 +94,14 @@ gr_md gr_desc_get(const struct gr_desc *desc); /* NULL of an empty one: an absen
 void gr_desc_release(struct gr_desc *desc);
 
 /*
- * The layout that md describes for a value; weights: name it in the letters of weights. NULL: out
- * of memory.
+ * The layout that md describes for a value; weights: name it in the letters of weights. A workspace
+ * is never plain: its bytes do not follow from the value. NULL: out of memory.
  */
 const struct gr_layout *gr_onednn_layout(struct gr_backend *backend, const struct gr_value *value,
                                          gr_md md, bool weights, struct gr_error *err);
+
+/* What a layout other than gr_layout_plain describes. Valid while the backend is. */
+gr_md gr_onednn_layout_md(const struct gr_layout *layout);
 
 /* That of gr_desc_blocked. */
 const struct gr_layout *gr_onednn_blocked(struct gr_backend *backend, const struct gr_value *value,

@@ -1,6 +1,6 @@
 /*
- * Layouts, kernels and reorders made of oneDNN primitives; see onednn.h. Nothing here depends on
- * oneDNN's version.
+ * Kernels and reorders made of oneDNN primitives; see onednn.h. Nothing here depends on oneDNN's
+ * version.
  */
 #include "onednn.h"
 
@@ -10,205 +10,6 @@
 
 #include "ops.h"
 #include "reorder_loops.h"
-
-/* ---- layouts ----------------------------------------------------------------------------- */
-
-struct gr_onednn_layout {
-    struct gr_layout base; /* first, so that a pointer to it is a pointer to this */
-    struct gr_desc desc;
-    char name[40];
-};
-
-bool gr_desc_in(struct gr_desc *desc, const struct gr_value *value, const struct gr_layout *layout,
-                struct gr_error *err)
-{
-    if (!layout || layout == &gr_layout_plain)
-        return gr_desc_of(desc, value, GR_FORMAT_PLAIN, err);
-    if (!gr_desc_copy(desc, gr_desc_get(&((const struct gr_onednn_layout *)layout)->desc)))
-        return gr_fail_memory(err, "a memory descriptor");
-    return true;
-}
-
-/* "nChw16c" in the letters of the tensor's dimensions: outer strides first, then the blocks. */
-static void name_layout(const struct gr_onednn_facts *f, bool weights, char *name, size_t size)
-{
-    static const char *const letters[2][6] = {{"", "x", "nc", "ncw", "nchw", "ncdhw"},
-                                              {"", "o", "oi", "oiw", "oihw", "goihw"}};
-    const char *letter = f->rank < 6 ? letters[weights][f->rank] : "abcdefghijkl";
-    bool used[DNNL_MAX_NDIMS] = {false}, split[DNNL_MAX_NDIMS] = {false};
-    size_t length = 0;
-    if (f->type == dnnl_bf16)
-        length = (size_t)snprintf(name, size, "bf16:");
-    if (!f->blocked) {
-        snprintf(name + length, size - length, "opaque");
-        return;
-    }
-    for (int b = 0; b < f->n_blocks; b++)
-        split[f->indices[b]] = true;
-    for (int k = 0; k < f->rank; k++) {
-        int widest = -1;
-        for (int d = 0; d < f->rank; d++)
-            if (!used[d] && (widest < 0 || f->strides[d] > f->strides[widest]))
-                widest = d;
-        used[widest] = true;
-        const char c = letter[widest];
-        if (length + 1 < size)
-            name[length++] = split[widest] ? (char)(c - 'a' + 'A') : c;
-    }
-    name[length] = '\0';
-    for (int b = 0; b < f->n_blocks; b++) {
-        const int n = snprintf(name + length, size - length, "%d%c", (int)f->blocks[b],
-                               letter[f->indices[b]]);
-        if (n < 0 || (size_t)n >= size - length)
-            return;
-        length += (size_t)n;
-    }
-}
-
-static bool is_plain(const struct gr_onednn_facts *f)
-{
-    int64_t stride = 1;
-    if (!f->blocked || f->n_blocks)
-        return false;
-    for (int d = f->rank; d-- > 0; stride *= f->dims[d])
-        if (f->dims[d] > 1 && f->strides[d] != stride)
-            return false;
-    return true;
-}
-
-/*
- * The interned layout of md, plain or not; the first to ask says what it is called, or whose
- * letters its name has.
- */
-static const struct gr_layout *intern_named(struct gr_backend *backend, gr_md md, bool weights,
-                                            const char *name, struct gr_error *err)
-{
-    struct gr_onednn_facts facts;
-    gr_onednn_facts(md, &facts);
-    for (size_t i = 0; i < backend->n_layouts; i++)
-        if (dnnl_memory_desc_equal(gr_desc_get(&backend->layouts[i]->desc), md))
-            return &backend->layouts[i]->base;
-    struct gr_onednn_layout *layout = calloc(1, sizeof *layout);
-    if (!layout ||
-        !gr_grow((void **)&backend->layouts, &backend->layouts_capacity, backend->n_layouts,
-                 sizeof(struct gr_onednn_layout *)) ||
-        !gr_desc_copy(&layout->desc, md)) {
-        free(layout);
-        gr_fail_memory(err, "a layout");
-        return NULL;
-    }
-    if (name)
-        snprintf(layout->name, sizeof layout->name, "%s", name);
-    else
-        name_layout(&facts, weights, layout->name, sizeof layout->name);
-    layout->base = (struct gr_layout){dnnl_memory_desc_get_size(md), layout->name,
-                                      gr_onednn_dtype(facts.type)};
-    backend->layouts[backend->n_layouts++] = layout;
-    return &layout->base;
-}
-
-static const struct gr_layout *intern(struct gr_backend *backend, gr_md md, bool weights,
-                                      struct gr_error *err)
-{
-    return intern_named(backend, md, weights, NULL, err);
-}
-
-const struct gr_layout *gr_onednn_named(struct gr_backend *backend, gr_md md, const char *name,
-                                        struct gr_error *err)
-{
-    return intern_named(backend, md, false, name, err);
-}
-
-const struct gr_layout *gr_onednn_layout(struct gr_backend *backend, const struct gr_value *value,
-                                         gr_md md, bool weights, struct gr_error *err)
-{
-    struct gr_onednn_facts facts;
-    gr_onednn_facts(md, &facts);
-    const bool plain = is_plain(&facts) && gr_onednn_dtype(facts.type) == value->dtype;
-    return plain ? &gr_layout_plain : intern(backend, md, weights, err);
-}
-
-const struct gr_layout *gr_onednn_blocked(struct gr_backend *backend, const struct gr_value *value,
-                                          enum gr_dtype dtype, struct gr_error *err)
-{
-    struct gr_desc desc = {0};
-    if (!gr_desc_blocked(&desc, value, dtype, err))
-        return NULL;
-    const struct gr_layout *layout =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct gr_value *value,
-                                        enum gr_dtype dtype, struct gr_error *err)
-{
-    struct gr_desc desc = {0};
-    if (dtype == value->dtype)
-        return &gr_layout_plain;
-    if (!gr_desc_init(&desc, value->shape.rank, value->shape.dim, dtype, GR_FORMAT_PLAIN, err))
-        return NULL;
-    const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struct gr_value *value,
-                                         enum gr_dtype dtype, dnnl_format_tag_t tag,
-                                         struct gr_error *err)
-{
-    struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, value->shape.rank, value->shape.dim, dtype, tag, err))
-        return NULL;
-    const struct gr_layout *layout =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
-{
-    if (backend->kernels == GR_KERNELS_OPENBLAS)
-        return 1;
-    return gr_onednn_has_isa(dnnl_cpu_isa_avx512_core) ? 16 : 8;
-}
-
-const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct gr_value *value,
-                                        const struct gr_shape *shape, enum gr_dtype dtype,
-                                        int64_t lanes, struct gr_error *err)
-{
-    const dnnl_format_tag_t tag = lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
-    struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, 4, shape->dim, dtype, tag, err))
-        return NULL;
-    const struct gr_layout *layout =
-        value->kind == GR_VALUE_WORKSPACE
-            ? intern(backend, gr_desc_get(&desc), false, err)
-            : gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,
-                                            struct gr_error *err)
-{
-    const int64_t count = (int64_t)bytes;
-    struct gr_desc desc = {0};
-    if (!gr_desc_init(&desc, 1, &count, GR_U8, GR_FORMAT_PLAIN, err))
-        return NULL;
-    const struct gr_layout *layout = intern(backend, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
-}
-
-void gr_onednn_layouts_release(struct gr_backend *backend)
-{
-    for (size_t i = 0; i < backend->n_layouts; i++) {
-        gr_desc_release(&backend->layouts[i]->desc);
-        free(backend->layouts[i]);
-    }
-    free(backend->layouts);
-}
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
@@ -377,9 +178,7 @@ bool gr_onednn_settle(struct gr_planning *planning, const_dnnl_primitive_desc_t 
         const bool weights =
             args[i].arg == DNNL_ARG_WEIGHTS || args[i].arg == DNNL_ARG_DIFF_WEIGHTS;
         const struct gr_layout *layout =
-            value->kind == GR_VALUE_WORKSPACE
-                ? intern(planning->backend, md, false, err)
-                : gr_onednn_layout(planning->backend, value, md, weights, err);
+            gr_onednn_layout(planning->backend, value, md, weights, err);
         if (!layout)
             return false;
         *(place >= 0 ? &planning->src[place] : &planning->dst[-1 - place]) = layout;
@@ -420,7 +219,7 @@ static bool reorder_descs(const struct gr_value *value, const struct gr_layout *
         return gr_desc_of(src, value, GR_FORMAT_PLAIN, err) &&
                gr_desc_of(dst, value, GR_FORMAT_PLAIN, err);
     struct gr_onednn_facts f;
-    gr_onednn_facts(gr_desc_get(&((const struct gr_onednn_layout *)laid)->desc), &f);
+    gr_onednn_facts(gr_onednn_layout_md(laid), &f);
     return (from == &gr_layout_plain
                 ? gr_desc_init(src, f.rank, f.dims, value->dtype, GR_FORMAT_PLAIN, err)
                 : gr_desc_in(src, value, from, err)) &&

@@ -272,11 +272,12 @@ int main(int argc, char **argv)
     for (int f = 0; f < N_FAMILIES; f++) {
         if (argc > 1 && strcmp(argv[1], families[f].name) != 0 && strcmp(argv[1], "all") != 0)
             continue;
-        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
-            if (yaml)
-                return write_model(stdout, &families[f], atoi(argv[2])), 0;
-            else if (argc <= 2 || atoi(argv[2]) == sizes[s])
-                status |= time_model(&families[f], sizes[s]);
+        if (yaml)
+            return write_model(stdout, &families[f], atoi(argv[2])), 0;
+        if (argc > 2)
+            status |= time_model(&families[f], atoi(argv[2]));
+        for (size_t s = 0; argc <= 2 && s < sizeof sizes / sizeof *sizes; s++)
+            status |= time_model(&families[f], sizes[s]);
     }
     return status;
 }

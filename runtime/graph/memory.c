@@ -1,15 +1,17 @@
 /*
  * The memory planner; see memory.h.
  *
- * Three ways to place a buffer: on top of everything placed in its time (a skyline in a segment
- * tree, n log n; near perfect for the nested lifetimes of forward and backward), into the tightest
- * gap between the placed buffers alive at the same time (good, quadratic, so for small graphs
- * only), and a mixture for graphs of any size: long lives on the skyline and short ones into gaps
- * above it, where a short life meets only short lives that begin near it (n log n again). Gaps are
- * filled from below, or with the room at the top from the lower bound down (right for chains, whose
- * neighbours then lie at either end). Each is tried with several orders, since none is best for all
- * graphs: by size, by lifetime, by both, by first use. Where all leave something to wish, the block
- * that ends up highest goes to the front of the order, some more times.
+ * Four ways to place buffers. On top of everything placed in their time: a skyline in a segment
+ * tree, near perfect for the nested lifetimes of forward and backward. In a sweep through time,
+ * outward from the fullest step (memory_sweep.h): near perfect where lifetimes are of any kind and
+ * many are alive at once. Long lives on the skyline and short ones into gaps above it, where a
+ * short life meets only short lives that begin near it. And into the tightest gap between the
+ * placed buffers alive at the same time: good, but quadratic, so for small graphs only; the others
+ * take n log n. Gaps are filled from below, or with the room at the top from the lower bound down
+ * (right for chains, whose neighbours then lie at either end). Each is tried with several orders,
+ * since none is best for all graphs: by size, by lifetime, by both, by first use. Where all leave
+ * something to wish, the block that ends up highest goes to the front of the order, some more
+ * times.
  */
 #include "graph/memory.h"
 
@@ -17,13 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GAP_LIMIT = 4096, SHORT = 32, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
+#include "graph/memory_sweep.h"
 
-/* A group of lifetimes that share one place. */
-struct block {
-    size_t bytes, offset;
-    int first, last;
-};
+enum { GAP_LIMIT = 4096, SHORT = 32, PROMOTION_WORK = 1 << 25, MOST_PROMOTIONS = 100 };
 
 static size_t aligned(size_t bytes)
 {
@@ -37,13 +35,13 @@ static int descending(size_t a, size_t b)
     return a > b ? -1 : a < b;
 }
 
-static size_t duration(const struct block *block)
+static size_t duration(const struct gr_block *block)
 {
     return (size_t)(block->last - block->first) + 1;
 }
 
 /* The last resort of every order; blocks stand in one array, so that no tie is left to qsort. */
-static int by_start(const struct block *a, const struct block *b)
+static int by_start(const struct gr_block *a, const struct gr_block *b)
 {
     if (a->first != b->first)
         return a->first < b->first ? -1 : 1;
@@ -52,7 +50,7 @@ static int by_start(const struct block *a, const struct block *b)
 
 static int by_size(const void *a, const void *b)
 {
-    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    const struct gr_block *x = *(struct gr_block *const *)a, *y = *(struct gr_block *const *)b;
     int order = descending(x->bytes, y->bytes);
     order = order ? order : descending(duration(x), duration(y));
     return order ? order : by_start(x, y);
@@ -60,7 +58,7 @@ static int by_size(const void *a, const void *b)
 
 static int by_duration(const void *a, const void *b)
 {
-    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    const struct gr_block *x = *(struct gr_block *const *)a, *y = *(struct gr_block *const *)b;
     int order = descending(duration(x), duration(y));
     order = order ? order : descending(x->bytes, y->bytes);
     return order ? order : by_start(x, y);
@@ -68,7 +66,7 @@ static int by_duration(const void *a, const void *b)
 
 static int by_area(const void *a, const void *b)
 {
-    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    const struct gr_block *x = *(struct gr_block *const *)a, *y = *(struct gr_block *const *)b;
     const double p = (double)x->bytes * (double)duration(x);
     const double q = (double)y->bytes * (double)duration(y);
     return p != q ? (p > q ? -1 : 1) : by_size(a, b);
@@ -76,7 +74,7 @@ static int by_area(const void *a, const void *b)
 
 static int by_first_use(const void *a, const void *b)
 {
-    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    const struct gr_block *x = *(struct gr_block *const *)a, *y = *(struct gr_block *const *)b;
     return x->first != y->first ? by_start(x, y) : by_size(a, b);
 }
 
@@ -89,12 +87,12 @@ static int (*const orders[])(const void *, const void *) = {by_size, by_duration
  * Where the block goes among others that are sorted by offset, from floor up: into the tightest
  * gap; else right under the ceiling, if it fits there, or at the lowest free end. Ceiling 0: none.
  */
-static size_t find_gap(struct block *const *others, size_t count, const struct block *block,
+static size_t find_gap(struct gr_block *const *others, size_t count, const struct gr_block *block,
                        size_t floor, size_t ceiling)
 {
     size_t cursor = floor, best = SIZE_MAX, best_gap = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
-        const struct block *other = others[i];
+        const struct gr_block *other = others[i];
         if (other->last < block->first || other->first > block->last)
             continue;
         if (other->offset > cursor) {
@@ -112,7 +110,7 @@ static size_t find_gap(struct block *const *others, size_t count, const struct b
     return cursor + block->bytes <= ceiling ? ceiling - block->bytes : cursor;
 }
 
-static void insert(struct block **sorted, size_t count, struct block *block)
+static void insert(struct gr_block **sorted, size_t count, struct gr_block *block)
 {
     for (; count > 0 && sorted[count - 1]->offset > block->offset; count--)
         sorted[count] = sorted[count - 1];
@@ -171,18 +169,18 @@ static void skyline_clear(struct skyline *s)
     memset(s->lazy, 0, 2 * (size_t)s->width * sizeof *s->lazy);
 }
 
-static size_t height_over(const struct skyline *s, const struct block *block)
+static size_t height_over(const struct skyline *s, const struct gr_block *block)
 {
     return highest(s, 1, 0, s->width - 1, block->first, block->last);
 }
 
-static void place_on_top(struct skyline *s, struct block *block)
+static void place_on_top(struct skyline *s, struct gr_block *block)
 {
     block->offset = height_over(s, block);
     raise_to(s, 1, 0, s->width - 1, block->first, block->last, block->offset + block->bytes);
 }
 
-static size_t arena_of(const struct block *blocks, size_t count)
+static size_t arena_of(const struct gr_block *blocks, size_t count)
 {
     size_t arena = 0;
     for (size_t i = 0; i < count; i++)
@@ -194,7 +192,7 @@ static size_t arena_of(const struct block *blocks, size_t count)
 /* ---- the plan ---------------------------------------------------------------------------- */
 
 /* Joins lifetimes that share memory; group[i] is the block of lifetime i. */
-static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block *blocks,
+static bool join(const struct gr_lifetime *lifetimes, size_t count, struct gr_block *blocks,
                  size_t *group, size_t *n_blocks, struct gr_memory_plan *plan)
 {
     *n_blocks = 0;
@@ -207,10 +205,10 @@ static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block
         plan->without_reuse += bytes;
         if (life->reuse_of < 0) {
             group[i] = (*n_blocks)++;
-            blocks[group[i]] = (struct block){bytes, 0, life->first, life->last};
+            blocks[group[i]] = (struct gr_block){bytes, 0, life->first, life->last};
             continue;
         }
-        struct block *block = &blocks[group[i] = group[life->reuse_of]];
+        struct gr_block *block = &blocks[group[i] = group[life->reuse_of]];
         block->bytes = bytes > block->bytes ? bytes : block->bytes;
         block->first = life->first < block->first ? life->first : block->first;
         block->last = life->last > block->last ? life->last : block->last;
@@ -219,7 +217,7 @@ static bool join(const struct gr_lifetime *lifetimes, size_t count, struct block
 }
 
 /* alive has steps + 1 places. */
-static size_t most_alive(const struct block *blocks, size_t count, size_t *alive, int steps)
+static size_t most_alive(const struct gr_block *blocks, size_t count, size_t *alive, int steps)
 {
     memset(alive, 0, ((size_t)steps + 1) * sizeof *alive);
     for (size_t i = 0; i < count; i++) {
@@ -239,7 +237,7 @@ bool gr_memory_alive(const struct gr_lifetime *lifetimes, size_t count, size_t *
 {
     struct gr_memory_plan plan = {0};
     size_t n_blocks = 0;
-    struct block *blocks = calloc(count + 1, sizeof *blocks);
+    struct gr_block *blocks = calloc(count + 1, sizeof *blocks);
     size_t *group = calloc(count + 1, sizeof *group);
     size_t *each = calloc((size_t)steps + 1, sizeof *each);
     bool ok = blocks && group && each;
@@ -263,12 +261,12 @@ out:
 
 /* The blocks and the smallest placing of them so far. */
 struct plan {
-    struct block *blocks, **order, **placed; /* [count] */
-    size_t *best;                            /* [count] offsets */
+    struct gr_block *blocks, **order, **placed; /* [count] */
+    size_t *best;                               /* [count] offsets */
     int *head, *next; /* [steps], [count] the short blocks placed, by first step; -1: none */
     struct skyline skyline;
     size_t count, arena, bound;
-    int steps;
+    int steps, fullest; /* a step at which the bound is alive */
 };
 
 static void keep_smaller(struct plan *p)
@@ -296,13 +294,13 @@ static void place_all_on_top(struct plan *p)
     keep_smaller(p);
 }
 
-static bool is_short(const struct block *block)
+static bool is_short(const struct gr_block *block)
 {
     return duration(block) <= SHORT;
 }
 
 /* Above the skyline of the long blocks, among the short ones placed before. */
-static void place_short(struct plan *p, struct block *block, size_t ceiling)
+static void place_short(struct plan *p, struct gr_block *block, size_t ceiling)
 {
     const int id = (int)(block - p->blocks);
     size_t near = 0;
@@ -351,26 +349,40 @@ static void promote(struct plan *p, size_t ceiling, size_t tries)
                 highest_at = i;
         if (highest_at == 0)
             return;
-        struct block *block = p->order[highest_at];
+        struct gr_block *block = p->order[highest_at];
         memmove(p->order + 1, p->order, highest_at * sizeof *p->order);
         p->order[0] = block;
         place_all_in_gaps(p, ceiling);
     }
 }
 
-static void place(struct plan *p)
+static bool place_by_sweeps(struct plan *p)
+{
+    struct gr_sweep *sweep = gr_sweep_new(p->blocks, p->count, p->steps, p->fullest);
+    for (int way = 0; sweep && way < GR_SWEEP_WAYS && p->arena > p->bound; way++) {
+        gr_sweep_place(sweep, way);
+        keep_smaller(p);
+    }
+    gr_sweep_free(sweep);
+    return sweep != NULL;
+}
+
+/* False: out of memory. */
+static bool place(struct plan *p)
 {
     const size_t n_orders = sizeof orders / sizeof *orders;
     for (size_t k = 0; k < n_orders && p->arena > p->bound; k++) {
         sort_blocks(p, k);
         place_all_on_top(p);
     }
+    if (p->arena > p->bound && !place_by_sweeps(p))
+        return false;
     for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
         sort_blocks(p, k / 2);
         place_long_then_short(p, k % 2 ? p->bound : 0);
     }
     if (p->count > GAP_LIMIT)
-        return;
+        return true;
     for (size_t k = 0; k < 2 * n_orders && p->arena > p->bound; k++) {
         sort_blocks(p, k / 2);
         place_all_in_gaps(p, k % 2 ? p->bound : 0);
@@ -382,6 +394,7 @@ static void place(struct plan *p)
         place_all_in_gaps(p, ceiling);
         promote(p, ceiling, tries < MOST_PROMOTIONS ? tries : MOST_PROMOTIONS);
     }
+    return true;
 }
 
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
@@ -393,8 +406,8 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
     for (size_t i = 0; i < count; i++)
         steps = lifetimes[i].last >= steps ? lifetimes[i].last + 1 : steps;
     struct plan p = {.blocks = calloc(count + 1, sizeof *p.blocks),
-                     .order = calloc(count + 1, sizeof(struct block *)),
-                     .placed = calloc(count + 1, sizeof(struct block *)),
+                     .order = calloc(count + 1, sizeof(struct gr_block *)),
+                     .placed = calloc(count + 1, sizeof(struct gr_block *)),
                      .best = calloc(count + 1, sizeof *p.best),
                      .head = calloc((size_t)steps, sizeof *p.head),
                      .next = calloc(count + 1, sizeof *p.next),
@@ -412,7 +425,12 @@ bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *o
         goto out;
     }
     p.bound = plan->lower_bound = most_alive(p.blocks, p.count, alive, steps);
-    place(&p);
+    while (alive[p.fullest] < p.bound)
+        p.fullest++;
+    if (!place(&p)) {
+        gr_fail_memory(err, "planning memory");
+        goto out;
+    }
     plan->arena = p.count ? p.arena : 0;
     for (size_t i = 0; i < count; i++)
         offsets[i] = p.best[group[i]];

@@ -24,8 +24,9 @@ struct gr_memory_plan {
 /*
  * Places count buffers: offsets[i] is a multiple of 64, and buffers alive at the same step do not
  * overlap unless one takes over the other. Lifetimes joined by reuse_of get one place, alive from
- * the first of them to the last. Tries several orders and keeps the smallest arena; deterministic.
- * Time n log n above 4096 buffers, n^2 below. Fails only when memory runs out or sizes overflow.
+ * the first of them to the last. Tries several ways and keeps the smallest arena; deterministic.
+ * Buffers of one size take the lower bound. Time n log n above 4096 buffers, n^2 below. Fails only
+ * when memory runs out or sizes overflow.
  */
 bool gr_memory_plan(const struct gr_lifetime *lifetimes, size_t count, size_t *offsets,
                     struct gr_memory_plan *plan, struct gr_error *err);
