@@ -25,7 +25,13 @@ struct gr_onednn_layouts {
     size_t count, capacity;
 };
 
-/* What the ops of one context share. */
+/* Memory objects in use: chains by a hash of descriptor and address. */
+struct gr_onednn_memories {
+    struct gr_onednn_memory **buckets; /* [n_buckets] */
+    size_t count, n_buckets;
+};
+
+/* What the ops of one context share. It outlives their kernels. */
 struct gr_backend {
     enum gr_kernels kernels;
     int threads;
@@ -34,6 +40,7 @@ struct gr_backend {
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratchpad by the user */
     struct gr_onednn_layouts layouts;
+    struct gr_onednn_memories memories;
     enum { GR_PADDING_UNTRIED, GR_PADDING_RIGHT, GR_PADDING_WRONG } padding; /* of reorders */
 };
 
@@ -138,6 +145,17 @@ int64_t gr_onednn_widest_lanes(const struct gr_backend *backend);
 /* Ends the interned layouts, when the backend goes. */
 void gr_onednn_layouts_release(struct gr_backend *backend);
 
+/* Equal descriptors have equal hashes. */
+uint64_t gr_onednn_hash(gr_md md);
+
+/*
+ * The memory object of md at an address, one for all who obtain it, until each has returned it. Not
+ * to be given another address. From one thread. NULL: failed. Returning NULL is fine.
+ */
+dnnl_memory_t gr_onednn_memory_obtain(struct gr_backend *backend, gr_md md, void *data);
+void gr_onednn_memory_return(struct gr_backend *backend, dnnl_memory_t memory);
+void gr_onednn_memories_release(struct gr_backend *backend);
+
 enum { GR_ONEDNN_ARGS = 20 }; /* the most arguments of a primitive, its scratchpad included */
 
 /* Where an argument of a primitive comes from. */
@@ -162,7 +180,8 @@ bool gr_onednn_settle(struct gr_planning *planning, const_dnnl_primitive_desc_t 
 /*
  * A primitive with its arguments: what a kernel that does more than one thing is made of. Places
  * are indices into the buffers it is bound to, which need not be a node's. The descriptor stays the
- * caller's. NULL and *err on failure.
+ * caller's. Its memory objects are its own, so that it may be bound anew in a run. NULL and *err on
+ * failure.
  */
 struct gr_onednn_call;
 

@@ -14,14 +14,15 @@
 /* ---- calls ------------------------------------------------------------------------------- */
 
 struct gr_onednn_call {
+    struct gr_backend *backend;
     dnnl_primitive_t primitive;
     struct gr_reorder_loops *loops; /* in its stead; arguments are then src and dst */
-    dnnl_stream_t stream;
-    int n_args; /* the scratchpad included, last */
-    dnnl_exec_arg_t args[GR_ONEDNN_ARGS];
-    int places[GR_ONEDNN_ARGS];
+    const char *impl;
     size_t scratch_bytes;
-    char impl[64];
+    bool shares; /* its memory objects are the backend's, obtained when it is bound */
+    int16_t places[GR_ONEDNN_ARGS];
+    int n_args;             /* the scratchpad included, last */
+    dnnl_exec_arg_t args[]; /* [n_args] */
 };
 
 static const char *impl_of(const_dnnl_primitive_desc_t pd)
@@ -36,20 +37,25 @@ bool gr_onednn_is_ref(const_dnnl_primitive_desc_t pd)
     return strstr(impl_of(pd), "ref") != NULL;
 }
 
-static bool add_arg(struct gr_onednn_call *call, dnnl_engine_t engine, gr_md md, int arg, int place)
+static bool add_arg(struct gr_onednn_call *call, const_dnnl_primitive_desc_t pd, int arg, int place)
 {
-    dnnl_memory_t memory;
-    if (dnnl_memory_create(&memory, md, engine, DNNL_MEMORY_NONE) != dnnl_success)
+    dnnl_memory_t memory = NULL;
+    gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg);
+    if (!call->shares &&
+        dnnl_memory_create(&memory, md, call->backend->engine, DNNL_MEMORY_NONE) != dnnl_success)
         return false;
     call->args[call->n_args] = (dnnl_exec_arg_t){arg, memory};
-    call->places[call->n_args++] = place;
+    call->places[call->n_args++] = (int16_t)place;
     return true;
 }
 
 void gr_onednn_call_free(struct gr_onednn_call *call)
 {
     for (int i = 0; call && i < call->n_args; i++)
-        dnnl_memory_destroy(call->args[i].memory);
+        if (call->shares)
+            gr_onednn_memory_return(call->backend, call->args[i].memory);
+        else
+            dnnl_memory_destroy(call->args[i].memory);
     if (call) {
         dnnl_primitive_destroy(call->primitive);
         gr_reorder_loops_free(call->loops);
@@ -57,41 +63,57 @@ void gr_onednn_call_free(struct gr_onednn_call *call)
     free(call);
 }
 
+/* The primitive, or the loops in its stead. */
+static bool make_primitive(struct gr_onednn_call *call, const_dnnl_primitive_desc_t pd, bool loops,
+                           struct gr_error *err)
+{
+    if (loops) {
+        call->impl = "loops";
+        call->loops = gr_reorder_loops_new(pd, err);
+        return call->loops != NULL;
+    }
+    const_dnnl_primitive_desc_t kept;
+    if (!gr_onednn_ok(dnnl_primitive_create(&call->primitive, pd), NULL, err) ||
+        !gr_onednn_ok(dnnl_primitive_get_primitive_desc(call->primitive, &kept), NULL, err))
+        return false;
+    call->impl = impl_of(kept);
+    return true;
+}
+
+static struct gr_onednn_call *call_new(struct gr_backend *backend, const_dnnl_primitive_desc_t pd,
+                                       const struct gr_onednn_arg *args, int n_args, bool shares,
+                                       struct gr_error *err)
+{
+    struct gr_onednn_call *call =
+        calloc(1, sizeof *call + (size_t)(n_args + 1) * sizeof call->args[0]);
+    if (!call) {
+        gr_fail_memory(err, "a kernel");
+        return NULL;
+    }
+    const bool loops = gr_reorder_loops_needed(backend, pd);
+    gr_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
+    call->backend = backend;
+    call->shares = shares && !loops;
+    call->scratch_bytes = scratch && !loops ? dnnl_memory_desc_get_size(scratch) : 0;
+    bool ok = true;
+    for (int i = 0; ok && i < n_args; i++)
+        ok = add_arg(call, pd, args[i].arg, args[i].place);
+    if (ok && call->scratch_bytes)
+        ok = add_arg(call, pd, DNNL_ARG_SCRATCHPAD, 0);
+    if (!ok)
+        gr_fail_memory(err, "a kernel");
+    if (ok && make_primitive(call, pd, loops, err))
+        return call;
+    gr_onednn_call_free(call);
+    return NULL;
+}
+
 struct gr_onednn_call *gr_onednn_call_new(struct gr_backend *backend,
                                           const_dnnl_primitive_desc_t pd,
                                           const struct gr_onednn_arg *args, int n_args,
                                           struct gr_error *err)
 {
-    struct gr_onednn_call *call = calloc(1, sizeof *call);
-    bool ok = call != NULL;
-    for (int i = 0; ok && i < n_args; i++)
-        ok = add_arg(call, backend->engine,
-                     dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, args[i].arg),
-                     args[i].arg, args[i].place);
-    if (ok && gr_reorder_loops_needed(backend, pd)) {
-        snprintf(call->impl, sizeof call->impl, "loops");
-        call->loops = gr_reorder_loops_new(pd, err);
-        if (call->loops)
-            return call;
-        gr_onednn_call_free(call);
-        return NULL;
-    }
-    gr_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
-    const size_t bytes = scratch ? dnnl_memory_desc_get_size(scratch) : 0;
-    if (ok && bytes)
-        ok = add_arg(call, backend->engine, scratch, DNNL_ARG_SCRATCHPAD, 0);
-    if (!ok) {
-        gr_onednn_call_free(call);
-        gr_fail_memory(err, "a kernel");
-        return NULL;
-    }
-    call->stream = backend->stream;
-    call->scratch_bytes = bytes;
-    snprintf(call->impl, sizeof call->impl, "%s", impl_of(pd));
-    if (gr_onednn_ok(dnnl_primitive_create(&call->primitive, pd), NULL, err))
-        return call;
-    gr_onednn_call_free(call);
-    return NULL;
+    return call_new(backend, pd, args, n_args, false, err);
 }
 
 size_t gr_onednn_call_scratch(const struct gr_onednn_call *call)
@@ -104,6 +126,21 @@ const char *gr_onednn_call_impl(const struct gr_onednn_call *call)
     return call->impl;
 }
 
+/* Gives an argument the backend's memory object for this address, and returns the one it had. */
+static bool share(struct gr_onednn_call *call, dnnl_exec_arg_t *arg, void *data)
+{
+    const_dnnl_primitive_desc_t pd;
+    if (dnnl_primitive_get_primitive_desc(call->primitive, &pd) != dnnl_success)
+        return false;
+    gr_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg->arg);
+    dnnl_memory_t memory = gr_onednn_memory_obtain(call->backend, md, data);
+    if (!memory)
+        return false;
+    gr_onednn_memory_return(call->backend, arg->memory);
+    arg->memory = memory;
+    return true;
+}
+
 bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *buffers,
                          struct gr_error *err)
 {
@@ -112,7 +149,10 @@ bool gr_onednn_call_bind(struct gr_onednn_call *call, const struct gr_buffers *b
         void *data = call->scratch_bytes && i == call->n_args - 1 ? buffers->scratch
                      : place >= 0                                 ? buffers->src[place]
                                                                   : buffers->dst[-1 - place];
-        if (!gr_onednn_ok(dnnl_memory_set_data_handle(call->args[i].memory, data), NULL, err))
+        if (call->shares && !share(call, &call->args[i], data))
+            return gr_fail_memory(err, "a kernel");
+        if (!call->shares &&
+            !gr_onednn_ok(dnnl_memory_set_data_handle(call->args[i].memory, data), NULL, err))
             return false;
     }
     return true;
@@ -131,9 +171,10 @@ static dnnl_status_t run_loops(const struct gr_onednn_call *call)
 
 static dnnl_status_t run_primitive(const struct gr_onednn_call *call)
 {
+    dnnl_stream_t stream = call->backend->stream;
     const dnnl_status_t status =
-        dnnl_primitive_execute(call->primitive, call->stream, call->n_args, call->args);
-    return status == dnnl_success ? dnnl_stream_wait(call->stream) : status;
+        dnnl_primitive_execute(call->primitive, stream, call->n_args, call->args);
+    return status == dnnl_success ? dnnl_stream_wait(stream) : status;
 }
 
 bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node *node,
@@ -190,7 +231,7 @@ bool gr_onednn_kernel(struct gr_planning *planning, dnnl_primitive_desc_t pd,
                       const struct gr_onednn_arg *args, int n_args, struct gr_error *err)
 {
     struct gr_onednn_call *call = gr_onednn_settle(planning, pd, args, n_args, err)
-                                      ? gr_onednn_call_new(planning->backend, pd, args, n_args, err)
+                                      ? call_new(planning->backend, pd, args, n_args, true, err)
                                       : NULL;
     dnnl_primitive_desc_destroy(pd);
     if (!call)

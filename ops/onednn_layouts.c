@@ -97,6 +97,13 @@ static uint64_t hash_of(const struct gr_onednn_facts *f)
     return mix(hash, f->indices, f->n_blocks);
 }
 
+uint64_t gr_onednn_hash(gr_md md)
+{
+    struct gr_onednn_facts facts;
+    gr_onednn_facts(md, &facts);
+    return hash_of(&facts);
+}
+
 /* The first place from that of the hash on which is free, or holds the layout of md. */
 static struct gr_onednn_layout **place_of(const struct gr_onednn_layouts *table, uint64_t hash,
                                           gr_md md)

@@ -58,6 +58,7 @@ static void backend_free(struct gr_backend *backend)
     if (!backend)
         return;
     gr_onednn_layouts_release(backend);
+    gr_onednn_memories_release(backend);
     if (backend->attr)
         dnnl_primitive_attr_destroy(backend->attr);
     if (backend->stream)

@@ -603,6 +603,29 @@ static void an_input_and_a_value_twice_can_be_targets(void **state)
     gr_net_release(&net);
 }
 
+/* ---- traffic ----------------------------------------------------------------------------- */
+
+static void an_input_read_twice_is_counted_once_whenever_asked(void **state)
+{
+    (void)state;
+    struct gr_small small;
+    gr_small_init(&small, false, 1, GR_KERNELS_AUTO);
+    struct gr_value *x = gr_small_input(&small, "x", (struct gr_shape){.rank = 2, .dim = {4, 25}});
+    struct gr_value *y = gr_small_input(&small, "y", x->shape);
+    struct gr_node *twice = gr_small_node(&small, "add", "twice", NULL, x, x);
+    struct gr_node *both = gr_small_node(&small, "mul", "both", NULL, twice->outputs[0], y);
+    gr_small_compile(&small, both->outputs, 1, false);
+    assert_int_equal(gr_program_step_count(small.program), 2);
+    for (int round = 0; round < 2; round++)
+        for (size_t s = 0; s < 2; s++) {
+            const struct gr_traffic traffic =
+                gr_program_traffic(small.program, gr_program_step(small.program, s));
+            assert_int_equal(traffic.read, (s + 1) * 100 * sizeof(float));
+            assert_int_equal(traffic.written, 100 * sizeof(float));
+        }
+    gr_small_release(&small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -631,6 +654,7 @@ int main(void)
         cmocka_unit_test(the_first_node_that_is_not_finite_is_named),
         cmocka_unit_test(an_input_that_no_target_needs_is_not_there),
         cmocka_unit_test(an_input_and_a_value_twice_can_be_targets),
+        cmocka_unit_test(an_input_read_twice_is_counted_once_whenever_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

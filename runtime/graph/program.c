@@ -418,19 +418,30 @@ enum gr_dtype gr_program_dtype(const struct gr_program *program, const struct gr
     return gr_layout_dtype(slot ? slot->layout : NULL, value);
 }
 
+/* Sums may have thousands of inputs: each is marked when it is counted, and no mark is left. */
+static size_t bytes_of_inputs(const struct gr_program *program, const struct gr_node *node)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < node->n_inputs; i++) {
+        struct gr_slot *slot = &program->slots[node->inputs[i]->id];
+        bytes += slot->counted ? 0 : gr_program_bytes(program, node->inputs[i]);
+        slot->counted = true;
+    }
+    for (int i = 0; i < node->n_inputs; i++)
+        program->slots[node->inputs[i]->id].counted = false;
+    return bytes;
+}
+
 struct gr_traffic gr_program_traffic(const struct gr_program *program, const struct gr_step *step)
 {
     const struct gr_node *node = step->node;
     struct gr_traffic traffic = {0};
-    for (int i = 0; step->kernel.run && i < node->n_inputs; i++) {
-        const size_t bytes = gr_program_bytes(program, node->inputs[i]);
-        bool first = true;
-        for (int k = 0; k < i; k++)
-            first = first && node->inputs[k] != node->inputs[i];
-        traffic.read += first ? bytes : 0;
-        traffic.written += i < gr_node_updated(node) ? bytes : 0;
-    }
-    for (int o = 0; step->kernel.run && o < node->n_outputs; o++)
+    if (!step->kernel.run)
+        return traffic;
+    traffic.read = bytes_of_inputs(program, node);
+    for (int i = 0; i < gr_node_updated(node); i++)
+        traffic.written += gr_program_bytes(program, node->inputs[i]);
+    for (int o = 0; o < node->n_outputs; o++)
         traffic.written += gr_layout_bytes(step->dst_layouts[o], node->outputs[o]);
     return traffic;
 }

@@ -17,6 +17,7 @@ struct gr_slot {
     bool derived;                   /* from parameters alone */
     bool constant;                  /* derived, and read by a step that is not: kept between runs */
     bool pinned;                    /* an input or target: alive from the first step to the last */
+    bool counted; /* gr_program_traffic's: as an input of the step that it looks at */
     void *data;
 };
 
