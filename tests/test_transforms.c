@@ -260,6 +260,27 @@ static void one_grey_plane_becomes_three(void **state)
         assert_true(out[n] == (float)pixel(&view, 0, n / 4 % 3, 3 - n % 4));
 }
 
+static void what_follows_a_change_of_colour_still_frames(void **state)
+{
+    (void)state;
+    const struct gr_view view = gr_view_interleaved(pixels, 3, 12, 14);
+    const char *const cropped[] = {"grayscale", NULL, "crop", "size=6,8", "flip", "p=1"};
+    const char *const resized[] = {"grayscale", NULL,       "resize",    "size=24,28",
+                                   "crop",      "size=6,8", "grayscale", "channels=1"};
+    float wanted[48], whole[12 * 14];
+    const char *const grey[] = {"grayscale", NULL, "resize", "size=24,28"};
+    run(grey, 1, &view, 1, 12, 14, 0);
+    memcpy(whole, out, sizeof whole);
+    run(cropped, 3, &view, 1, 6, 8, 0);
+    for (int n = 0; n < 48; n++)
+        assert_true(out[n] == whole[(n / 8 + 3) * 14 + 3 + 7 - n % 8]);
+    run(resized, 4, &view, 1, 6, 8, 0);
+    memcpy(wanted, out, sizeof wanted);
+    run(grey, 2, &view, 1, 24, 28, 0);
+    for (int n = 0; n < 48; n++)
+        assert_true(wanted[n] == out[(n / 8 + 9) * 28 + 10 + n % 8]);
+}
+
 static void values_are_changed_in_the_order_written(void **state)
 {
     (void)state;
@@ -445,6 +466,7 @@ int main(void)
         SENTENCE(flip_follows_its_probability),
         SENTENCE(grayscale_weighs_the_colours),
         SENTENCE(one_grey_plane_becomes_three),
+        SENTENCE(what_follows_a_change_of_colour_still_frames),
         SENTENCE(values_are_changed_in_the_order_written),
         SENTENCE(what_cannot_work_is_refused_before_any_image_is_read),
         SENTENCE(more_transforms_than_there_is_room_for_are_refused),

@@ -16,7 +16,15 @@ const struct gr_kind *const gr_data_sources[] = {
 };
 
 const struct gr_kind *const gr_data_transforms[] = {
-    &gr_transform_resize.kind,    &gr_transform_crop.kind,         &gr_transform_flip.kind,
-    &gr_transform_grayscale.kind, &gr_transform_pca_lighting.kind, &gr_transform_scale.kind,
-    &gr_transform_mean.kind,      &gr_transform_normalize.kind,    NULL,
+    &gr_transform_resize.kind,
+    &gr_transform_crop.kind,
+    &gr_transform_random_resized_crop.kind,
+    &gr_transform_flip.kind,
+    &gr_transform_color_jitter.kind,
+    &gr_transform_grayscale.kind,
+    &gr_transform_pca_lighting.kind,
+    &gr_transform_scale.kind,
+    &gr_transform_mean.kind,
+    &gr_transform_normalize.kind,
+    NULL,
 };

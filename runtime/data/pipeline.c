@@ -207,7 +207,11 @@ static bool apply(struct gr_pipeline_run *run, struct gr_error *err)
         sample->laters = 0;
     }
     sample->placement = gr_placement_whole(sample->view.height, sample->view.width);
-    return place(run, err);
+    if (!place(run, err))
+        return false;
+    const struct gr_window needs = gr_placement_needs(&sample->placement);
+    sample->view = gr_view_window(&sample->view, needs.top, needs.left, needs.height, needs.width);
+    return true;
 }
 
 /* Writes the values, moved by what the transforms draw for this sample. */

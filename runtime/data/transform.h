@@ -71,7 +71,7 @@ struct gr_transform {
 };
 
 extern const struct gr_transform gr_transform_resize, gr_transform_crop, gr_transform_flip,
-    gr_transform_grayscale, gr_transform_pca_lighting, gr_transform_scale, gr_transform_mean,
-    gr_transform_normalize;
+    gr_transform_grayscale, gr_transform_random_resized_crop, gr_transform_color_jitter,
+    gr_transform_pca_lighting, gr_transform_scale, gr_transform_mean, gr_transform_normalize;
 
 #endif
