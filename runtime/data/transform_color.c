@@ -15,6 +15,8 @@
 
 #include <string.h>
 
+#include "base/vector_clones.h"
+
 enum { RGB = 3, LANES = 16 };
 enum change { BRIGHTNESS, CONTRAST, SATURATION, HUE, CHANGES };
 enum order { ORDER_RANDOM, ORDER_FIXED };
@@ -108,7 +110,7 @@ static inline float clipped(float value)
     return value > 255 ? 255 : value;
 }
 
-static void scale(const struct planes *p, float factor, float offset)
+GR_VECTOR_CLONES static void scale(const struct planes *p, float factor, float offset)
 {
     for (int c = 0; c < p->channels; c++) {
         float *restrict v = p->plane[c];
@@ -118,7 +120,7 @@ static void scale(const struct planes *p, float factor, float offset)
 }
 
 /* The luminance of each pixel: of a grey image, itself. */
-static const float *luminance(const struct planes *p)
+GR_VECTOR_CLONES static const float *luminance(const struct planes *p)
 {
     const float *restrict r = p->plane[0], *restrict g = p->plane[1], *restrict b = p->plane[2];
     float *restrict y = p->luminance;
@@ -130,7 +132,7 @@ static const float *luminance(const struct planes *p)
 }
 
 /* Summed in lanes, so that it is the same for every width of vectors. */
-static float mean(const float *values, int64_t count)
+GR_VECTOR_CLONES static float mean(const float *values, int64_t count)
 {
     float lane[LANES] = {0};
     double sum = 0;
@@ -150,7 +152,7 @@ static void contrast(const struct planes *p, float factor)
     scale(p, factor, (1 - factor) * mean(luminance(p), p->count));
 }
 
-static void saturation(const struct planes *p, float factor)
+GR_VECTOR_CLONES static void saturation(const struct planes *p, float factor)
 {
     if (p->channels != RGB)
         return;
@@ -177,7 +179,7 @@ static inline float lacking(float position)
 }
 
 /* Without branches, to run in vectors. Positions: 0 red, 1 yellow, 2 green, ... 5 magenta. */
-static void hue(const struct planes *p, float turn)
+GR_VECTOR_CLONES static void hue(const struct planes *p, float turn)
 {
     float *restrict red = p->plane[0], *restrict green = p->plane[1], *restrict blue = p->plane[2];
     if (p->channels != RGB)
@@ -252,7 +254,7 @@ static bool open_planes(struct planes *p, struct gr_draft *sample, uint8_t **byt
     return true;
 }
 
-static void round_planes(const struct planes *p, uint8_t *bytes)
+GR_VECTOR_CLONES static void round_planes(const struct planes *p, uint8_t *bytes)
 {
     const float *restrict values = p->plane[0]; /* the planes lie one behind the other */
     uint8_t *restrict rounded = bytes;
