@@ -433,6 +433,22 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
                      struct gr_sample *samples, struct gr_prediction *predictions,
                      struct gr_error *err);
 
+/* ---- pictures: PNG files, which appear whole or not at all; "-" is standard output --------- */
+
+struct gr_show_options {
+    const char *part; /* of the data section; NULL: "train" */
+    int64_t epoch;    /* counting from 1; 0: the first */
+    int64_t count;    /* samples; 0: 32 */
+};
+
+/*
+ * Writes a contact sheet of the first samples of a part after its transforms, captioned with their
+ * classes: those that a training run sees in that epoch with the model's seed, in its order. Values
+ * are taken back to pixels, and cut at 0 and 255. *shown, which may be NULL, is how many there are.
+ */
+bool gr_show_data(struct gr_model *model, const struct gr_show_options *options, const char *path,
+                  int64_t *shown, struct gr_error *err);
+
 /* ---- checks and documentation ------------------------------------------------------------ */
 
 struct gr_gradcheck_row {

@@ -157,6 +157,11 @@ const char *gr_dataset_sample_name(const struct gr_dataset *dataset, int64_t ind
     return buffer;
 }
 
+const struct gr_pipeline *gr_dataset_pipeline(const struct gr_dataset *dataset)
+{
+    return &dataset->pipeline;
+}
+
 bool gr_dataset_in_memory(const struct gr_dataset *dataset)
 {
     return dataset->samples.pixels != NULL;

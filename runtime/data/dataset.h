@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct gr_dataset;
+struct gr_pipeline;
 struct gr_scratch;
 
 /*
@@ -37,6 +38,9 @@ const char *gr_dataset_class_name(const struct gr_dataset *dataset, int64_t inde
 /* The sample's file, or "FILE[17]" for a record of one; cut to size bytes. Returns buffer. */
 const char *gr_dataset_sample_name(const struct gr_dataset *dataset, int64_t index, char *buffer,
                                    size_t size);
+
+/* What samples pass on their way (data/pipeline.h). Borrowed from the dataset. */
+const struct gr_pipeline *gr_dataset_pipeline(const struct gr_dataset *dataset);
 
 /* True where a sample costs little: all of them are in memory, nothing is decoded. */
 bool gr_dataset_in_memory(const struct gr_dataset *dataset);

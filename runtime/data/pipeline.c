@@ -255,6 +255,18 @@ bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view,
     return true;
 }
 
+void gr_pipeline_pixels(const struct gr_pipeline *pipeline, const float *values, uint8_t *pixels)
+{
+    const int64_t plane = pipeline->shape.dim[1] * pipeline->shape.dim[2];
+    for (int64_t c = 0; c < pipeline->shape.dim[0]; c++)
+        for (int64_t i = 0; i < plane; i++) {
+            const float scale = pipeline->scale[c]; /* 0 leaves nothing to see */
+            const float value = scale != 0 ? (*values - pipeline->offset[c]) / scale : 0;
+            *pixels++ = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value + 0.5f);
+            values++;
+        }
+}
+
 void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch)
 {
     for (int i = 0; i <= GR_TRANSFORMS_MAX; i++) {
