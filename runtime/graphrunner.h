@@ -412,7 +412,7 @@ struct gr_prediction {
 };
 
 /*
- * Classifies image files (JPEG) with the preprocessing of the model's data section. `predictions`
+ * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section. `predictions`
  * holds n_images × top rows, best first. An unreadable image is an error that names it.
  */
 bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,

@@ -4,7 +4,7 @@
  */
 #include "data/dataset.h"
 
-#include "data/jpeg.h"
+#include "data/decode.h"
 #include "data/pipeline.h"
 
 #include <inttypes.h>
@@ -243,8 +243,8 @@ bool gr_data_part_image(const struct gr_data_part *part, const struct gr_shape *
     struct gr_scratch *scratch = gr_scratch_new();
     if (!scratch)
         return gr_fail_memory(err, "reading an image");
-    bool done = gr_jpeg_read(path, gr_data_part_channels(part, sample_shape), &target,
-                             &scratch->source, &view, err);
+    bool done = gr_image_read(path, gr_data_part_channels(part, sample_shape), &target,
+                              &scratch->source, &view, err);
     if (done && !(fit(part, sample_shape, scratch, &view, &extent, &inner) &&
                   gr_pipeline_init(&pipeline, part, &extent, sample_shape, &inner))) {
         done = gr_fail(err, inner.status, "%s: %s", path, inner.message);

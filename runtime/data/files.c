@@ -126,6 +126,42 @@ bool gr_data_file_end(struct gr_data_file *file, struct gr_error *err)
     return true;
 }
 
+/* As many of the bytes as the file has from offset on; -1 and errno on failure. */
+static ssize_t read_fully(int file, uint8_t *data, size_t bytes, off_t offset)
+{
+    size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got = pread(file, data + done, bytes - done, offset + (off_t)done);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+/* Up to bytes of the file into the buffer; how many there were in *size. */
+static bool read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                      size_t *size, struct gr_error *err)
+{
+    uint8_t *data = gr_buffer_reserve(buffer, bytes);
+    if (!data)
+        return gr_fail_memory(err, "reading a data file");
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return fail_open(path, errno, err);
+    const ssize_t got = read_fully(file, data, bytes, (off_t)offset);
+    const int number = errno;
+    close(file);
+    if (got < 0)
+        return gr_fail_system(err, GR_ERR_DATA, number, "cannot read", path);
+    *size = (size_t)got;
+    return true;
+}
+
 bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer, size_t *size,
                         struct gr_error *err)
 {
@@ -135,24 +171,20 @@ bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer,
     if (bytes > most)
         return gr_fail(err, GR_ERR_DATA, "%s: %zu bytes are more than the %zu allowed", path, bytes,
                        most);
-    uint8_t *data = gr_buffer_reserve(buffer, bytes);
-    if (!data)
-        return gr_fail_memory(err, "reading a data file");
-    const int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return fail_open(path, errno, err);
-    ssize_t got = 0;
-    *size = 0;
-    while (*size < bytes && (got = read(file, data + *size, bytes - *size)) != 0) {
-        if (got < 0 && errno != EINTR)
-            break;
-        *size += got > 0 ? (size_t)got : 0;
-    }
-    const int number = errno;
-    close(file);
-    if (got < 0)
-        return gr_fail_system(err, GR_ERR_DATA, number, "cannot read", path);
-    return true;
+    return read_part(path, 0, bytes, buffer, size, err);
+}
+
+bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                       struct gr_error *err)
+{
+    size_t size;
+    if (!read_part(path, offset, bytes, buffer, &size, err))
+        return false;
+    if (size == bytes)
+        return true;
+    return gr_fail(err, GR_ERR_DATA,
+                   "%s: truncated: it has no %zu bytes at offset %" PRId64 ": fetch it again", path,
+                   bytes, offset);
 }
 
 /* Cuts text into lines in place. */

@@ -34,6 +34,10 @@ int64_t gr_data_file_size(struct gr_data_file *file);
 bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer, size_t *size,
                         struct gr_error *err);
 
+/* bytes of a file from offset on into the buffer. */
+bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                       struct gr_error *err);
+
 /*
  * The lines of a text file without their ends (\n or \r\n), in the pool; a last empty one is left
  * out. NULL on failure.

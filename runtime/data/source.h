@@ -65,6 +65,12 @@ struct gr_source {
     bool (*read)(const struct gr_samples *samples, int64_t index,
                  const struct gr_source_target *target, struct gr_source_scratch *scratch,
                  struct gr_view *view, struct gr_error *err);
+    /*
+     * The bytes of the sample's image file into scratch->file, *size of them. NULL: samples are no
+     * image files.
+     */
+    bool (*load)(const struct gr_samples *samples, int64_t index, struct gr_source_scratch *scratch,
+                 size_t *size, struct gr_error *err);
     /* Where the sample is, for messages. */
     void (*name)(const struct gr_samples *samples, int64_t index, char *buffer, size_t size);
 };
