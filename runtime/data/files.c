@@ -27,8 +27,8 @@ static bool fail_open(const char *path, int number, struct gr_error *err)
     return gr_fail_system(err, GR_ERR_DATA, number, "cannot open", path);
 }
 
-/* The size of a regular file. A folder opens like a file, but cannot be read like one. */
-static bool file_size(const char *path, size_t *size, struct gr_error *err)
+/* A folder opens like a file, but cannot be read like one. */
+bool gr_file_size(const char *path, size_t *size, struct gr_error *err)
 {
     struct stat status;
     if (stat(path, &status) != 0)
@@ -42,7 +42,7 @@ static bool file_size(const char *path, size_t *size, struct gr_error *err)
 struct gr_data_file *gr_data_file_open(const char *path, struct gr_error *err)
 {
     size_t size, length = strlen(path) + 1;
-    if (!file_size(path, &size, err))
+    if (!gr_file_size(path, &size, err))
         return NULL;
     struct gr_data_file *file = calloc(1, sizeof *file + length);
     if (!file) {
@@ -126,12 +126,12 @@ bool gr_data_file_end(struct gr_data_file *file, struct gr_error *err)
     return true;
 }
 
-/* As many of the bytes as the file has from offset on; -1 and errno on failure. */
-static ssize_t read_fully(int file, uint8_t *data, size_t bytes, off_t offset)
+ssize_t gr_file_pread(int file, void *data, size_t bytes, int64_t offset)
 {
     size_t done = 0;
     while (done < bytes) {
-        const ssize_t got = pread(file, data + done, bytes - done, offset + (off_t)done);
+        const ssize_t got =
+            pread(file, (uint8_t *)data + done, bytes - done, (off_t)(offset + (int64_t)done));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -153,7 +153,7 @@ static bool read_part(const char *path, int64_t offset, size_t bytes, struct gr_
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return fail_open(path, errno, err);
-    const ssize_t got = read_fully(file, data, bytes, (off_t)offset);
+    const ssize_t got = gr_file_pread(file, data, bytes, offset);
     const int number = errno;
     close(file);
     if (got < 0)
@@ -166,7 +166,7 @@ bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer,
                         struct gr_error *err)
 {
     size_t bytes;
-    if (!file_size(path, &bytes, err))
+    if (!gr_file_size(path, &bytes, err))
         return false;
     if (bytes > most)
         return gr_fail(err, GR_ERR_DATA, "%s: %zu bytes are more than the %zu allowed", path, bytes,
