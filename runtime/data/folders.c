@@ -5,6 +5,7 @@
 #include "data/folders.h"
 
 #include "data/decode.h"
+#include "data/files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,6 +37,14 @@ void gr_names_sort(struct gr_names *names)
 {
     if (names->count)
         qsort(names->items, names->count, sizeof *names->items, by_bytes);
+}
+
+int64_t gr_names_find(const struct gr_names *names, const char *name)
+{
+    const char **found =
+        names->count ? bsearch(&name, names->items, names->count, sizeof *names->items, by_bytes)
+                     : NULL;
+    return found ? found - names->items : -1;
 }
 
 void gr_names_release(struct gr_names *names)
@@ -105,4 +114,21 @@ bool gr_samples_name_classes(struct gr_samples *samples, const struct gr_names *
     samples->class_names = items;
     samples->classes = (int64_t)names->count;
     return true;
+}
+
+bool gr_samples_read_names(struct gr_samples *samples, const char *path,
+                           const struct gr_source_wish *wish, struct gr_error *err)
+{
+    int64_t count = 0;
+    if (!path)
+        return true;
+    const char **lines = gr_file_lines(path, &samples->pool, &count, err);
+    if (!lines)
+        return false;
+    if (count < samples->classes)
+        return gr_fail(err, GR_ERR_DATA,
+                       "%s: %" PRId64 " class names, but labels go up to %" PRId64, path, count,
+                       samples->classes - 1);
+    const struct gr_names names = {lines, (size_t)count, (size_t)count};
+    return gr_samples_name_classes(samples, &names, path, wish, err);
 }

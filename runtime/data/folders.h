@@ -13,7 +13,8 @@ struct gr_names {
 };
 
 bool gr_names_add(struct gr_names *names, struct gr_pool *pool, const char *name);
-void gr_names_sort(struct gr_names *names); /* by bytes */
+void gr_names_sort(struct gr_names *names);                            /* by bytes */
+int64_t gr_names_find(const struct gr_names *names, const char *name); /* in sorted ones; or -1 */
 void gr_names_release(struct gr_names *names);
 
 /* What of a folder is wanted: subfolders, image files by their names, or .tar files. */
@@ -37,5 +38,12 @@ bool gr_imagefolder_open(const char *path, const struct gr_source_wish *wish,
 bool gr_samples_name_classes(struct gr_samples *samples, const struct gr_names *names,
                              const char *path, const struct gr_source_wish *wish,
                              struct gr_error *err);
+
+/*
+ * Takes the lines of a text file as the names of the classes, of which there must be as many as
+ * labels need at least, and as the model has at most. path NULL: no names, and nothing to do.
+ */
+bool gr_samples_read_names(struct gr_samples *samples, const char *path,
+                           const struct gr_source_wish *wish, struct gr_error *err);
 
 #endif

@@ -10,23 +10,27 @@
 
 /* All texts are borrowed and outlive the place. */
 struct gr_place {
-    const char *file; /* to read from */
-    const char
-        *title; /* of the file, for people: "train.tar:n01440764.tar"; NULL: it is the sample */
-    const char *name; /* within the file */
+    const char *file;  /* to read from */
+    const char *title; /* of an archive, for people: "train.tar:n01440764.tar"; NULL: file is all */
+    const char *name;  /* within the archive */
     int64_t offset, size;
+    int32_t label;
 };
 
-/* Places with their labels, growing; zero-initialised is empty. */
+/* A growing list; zero-initialised is empty. */
 struct gr_places {
     struct gr_place *items;
-    int32_t *labels;
-    size_t count, items_capacity, labels_capacity;
+    size_t count, capacity;
 };
 
-bool gr_places_add(struct gr_places *places, const struct gr_place *place, int32_t label,
-                   struct gr_error *err);
+bool gr_places_add(struct gr_places *places, const struct gr_place *place, struct gr_error *err);
 void gr_places_release(struct gr_places *places);
+
+/* By label, and within a class in the byte order of names: as the source imagefolder has them. */
+void gr_places_sort(struct gr_places *places);
+
+/* What the last '/' leaves of a name. */
+const char *gr_base_name(const char *name);
 
 /* Makes them the samples: count, labels and state. The places are then empty. */
 bool gr_places_keep(struct gr_places *places, struct gr_samples *samples, struct gr_error *err);

@@ -78,7 +78,8 @@ struct gr_source {
 void gr_samples_release(struct gr_samples *samples);
 
 extern const struct gr_source gr_source_idx, gr_source_cifar10, gr_source_cifar100,
-    gr_source_imagefolder, gr_source_list, gr_source_synthetic;
+    gr_source_imagefolder, gr_source_imagenet, gr_source_list, gr_source_synthetic,
+    gr_source_webdataset;
 
 /* One warning or note of a source; lines are at most 1024 bytes. */
 void gr_source_log(const struct gr_source_wish *wish, enum gr_log_level level, const char *format,

@@ -36,7 +36,7 @@ static bool add_class(const char *path, const char *name, int32_t label, struct 
                        folder, name);
     for (size_t i = 0; done && i < files.count; i++) {
         const char *file = gr_pool_printf(pool, "%s/%s", folder, files.items[i]);
-        done = file ? gr_places_add(places, &(struct gr_place){.file = file}, label, err)
+        done = file ? gr_places_add(places, &(struct gr_place){.file = file, .label = label}, err)
                     : gr_fail_memory(err, path);
     }
     gr_names_release(&files);

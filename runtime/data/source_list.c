@@ -4,6 +4,7 @@
  * are passed over.
  */
 #include "data/files.h"
+#include "data/folders.h"
 #include "data/places.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 
 struct list_attrs {
-    const char *file, *root;
+    const char *file, *root, *class_names;
 };
 
 static const struct gr_attr list_table[] = {
@@ -26,6 +27,10 @@ static const struct gr_attr list_table[] = {
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct list_attrs, root),
      .doc = "folder that relative paths in the list start from; absent: the list's own"},
+    {.name = "class_names",
+     .type = GR_ATTR_PATH,
+     .offset = offsetof(struct list_attrs, class_names),
+     .doc = "text file of class names, one a line in the order of labels"},
     {.name = NULL},
 };
 
@@ -95,7 +100,7 @@ static bool add_line(const struct list_attrs *a, const char *root, const char *l
     strncat(path, line, length);
     if (label >= samples->classes)
         samples->classes = label + 1;
-    return gr_places_add(places, &(struct gr_place){.file = path}, label, err);
+    return gr_places_add(places, &(struct gr_place){.file = path, .label = label}, err);
 }
 
 static bool list_open(const void *attrs, const struct gr_source_wish *wish,
@@ -121,7 +126,8 @@ static bool list_open(const void *attrs, const struct gr_source_wish *wish,
     samples->channels = wish->channels;
     if (!places.count)
         gr_fail(err, GR_ERR_DATA, "%s: the list is empty: write lines `path label`", a->file);
-    done = places.count && gr_places_keep(&places, samples, err) && check_first(samples, a, err);
+    done = places.count && gr_places_keep(&places, samples, err) && check_first(samples, a, err) &&
+           gr_samples_read_names(samples, a->class_names, wish, err);
 out:
     gr_places_release(&places);
     gr_pool_release(&text);
