@@ -151,7 +151,10 @@ void gr_model_free(struct gr_model *model);
 const char *gr_model_name(const struct gr_model *model);
 int64_t gr_model_batch(const struct gr_model *model);   /* train.batch, or 1 */
 int64_t gr_model_classes(const struct gr_model *model); /* of the first label input, or 0 */
-const char *gr_model_class_name(const struct gr_model *model, int64_t index); /* or NULL */
+
+/* As the model file says, or else the data it was trained on, also once weights are loaded; or
+ * NULL. */
+const char *gr_model_class_name(const struct gr_model *model, int64_t index);
 
 /* Nodes with blocks expanded, and elements of parameters (running statistics apart), each once. */
 size_t gr_model_node_count(const struct gr_model *model);
@@ -412,8 +415,9 @@ struct gr_prediction {
 };
 
 /*
- * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section. `predictions`
- * holds n_images × top rows, best first. An unreadable image is an error that names it.
+ * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section.
+ * `predictions` holds n_images × top rows, best first. An unreadable image is an error that names
+ * it.
  */
 bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
                 struct gr_prediction *predictions, struct gr_error *err);

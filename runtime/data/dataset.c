@@ -190,6 +190,18 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
     return inner.status == GR_ERR_DATA ? GR_READ_CORRUPT : GR_READ_FAILED;
 }
 
+bool gr_dataset_has_files(const struct gr_dataset *dataset)
+{
+    return dataset->source->load != NULL;
+}
+
+const uint8_t *gr_dataset_load(const struct gr_dataset *dataset, int64_t index,
+                               struct gr_scratch *scratch, size_t *size, struct gr_error *err)
+{
+    const bool done = dataset->source->load(&dataset->samples, index, &scratch->source, size, err);
+    return done ? scratch->source.file.data : NULL;
+}
+
 struct gr_scratch *gr_scratch_new(void)
 {
     return calloc(1, sizeof(struct gr_scratch));

@@ -65,6 +65,16 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
                              const struct gr_draw *draw, struct gr_scratch *scratch, float *out,
                              struct gr_error *err);
 
+/* True where samples are image files, also within archives. */
+bool gr_dataset_has_files(const struct gr_dataset *dataset);
+
+/*
+ * The bytes of a sample's image file, *size of them, in scratch until it is used again. NULL and
+ * GR_ERR_DATA when it cannot be read. Only where the dataset has files.
+ */
+const uint8_t *gr_dataset_load(const struct gr_dataset *dataset, int64_t index,
+                               struct gr_scratch *scratch, size_t *size, struct gr_error *err);
+
 /* One thread's working memory: grows to what the largest image needed. NULL: out of memory. */
 struct gr_scratch *gr_scratch_new(void);
 void gr_scratch_free(struct gr_scratch *scratch);
