@@ -151,7 +151,10 @@ void gr_model_free(struct gr_model *model);
 const char *gr_model_name(const struct gr_model *model);
 int64_t gr_model_batch(const struct gr_model *model);   /* train.batch, or 1 */
 int64_t gr_model_classes(const struct gr_model *model); /* of the first label input, or 0 */
-const char *gr_model_class_name(const struct gr_model *model, int64_t index); /* or NULL */
+
+/* As the model file says, or else the data it was trained on, also once weights are loaded; or
+ * NULL. */
+const char *gr_model_class_name(const struct gr_model *model, int64_t index);
 
 /* Nodes with blocks expanded, and elements of parameters (running statistics apart), each once. */
 size_t gr_model_node_count(const struct gr_model *model);
@@ -412,8 +415,9 @@ struct gr_prediction {
 };
 
 /*
- * Classifies image files (JPEG) with the preprocessing of the model's data section. `predictions`
- * holds n_images × top rows, best first. An unreadable image is an error that names it.
+ * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section.
+ * `predictions` holds n_images × top rows, best first. An unreadable image is an error that names
+ * it.
  */
 bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
                 struct gr_prediction *predictions, struct gr_error *err);
@@ -432,6 +436,22 @@ struct gr_sample {
 bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count, int top,
                      struct gr_sample *samples, struct gr_prediction *predictions,
                      struct gr_error *err);
+
+/* ---- pictures: PNG files, which appear whole or not at all; "-" is standard output --------- */
+
+struct gr_show_options {
+    const char *part; /* of the data section; NULL: "train" */
+    int64_t epoch;    /* counting from 1; 0: the first */
+    int64_t count;    /* samples; 0: 32 */
+};
+
+/*
+ * Writes a contact sheet of the first samples of a part after its transforms, captioned with their
+ * classes: those that a training run sees in that epoch with the model's seed, in its order. Values
+ * are taken back to pixels, and cut at 0 and 255. *shown, which may be NULL, is how many there are.
+ */
+bool gr_show_data(struct gr_model *model, const struct gr_show_options *options, const char *path,
+                  int64_t *shown, struct gr_error *err);
 
 /* ---- checks and documentation ------------------------------------------------------------ */
 

@@ -358,7 +358,7 @@ static void evaluation_counts_every_readable_image_once(void **state)
         gr_loader_free(loader);
     }
     const char *wanted = gr_pool_printf(&test.pool,
-                                        "skipped: %s/039.jpg: corrupt JPEG: Not a JPEG file: "
+                                        "skipped: %s/039.jpg: neither JPEG nor PNG: "
                                         "starts with 0x64 0x61",
                                         test.folder);
     assert_string_equal(test.warning, wanted);
@@ -403,7 +403,7 @@ static void too_many_damaged_files_end_the_run_naming_the_last(void **state)
     open_files(40, bad);
     const char *wanted = gr_pool_printf(&test.pool,
                                         "3 unreadable images, more than max_corrupt (2) allows; "
-                                        "the last: %s/009.jpg: corrupt JPEG: Not a JPEG file: "
+                                        "the last: %s/009.jpg: neither JPEG nor PNG: "
                                         "starts with 0x64 0x61",
                                         test.folder);
     for (int threads = 1; threads <= 4; threads++) {

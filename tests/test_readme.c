@@ -256,6 +256,12 @@ static void the_commands_do_what_it_shows(void **state)
     do_section("Commands");
 }
 
+static void the_data_can_be_looked_at(void **state)
+{
+    (void)state;
+    do_section("Data");
+}
+
 static void training_goes_on(void **state)
 {
     (void)state;
@@ -402,6 +408,7 @@ int main(void)
         cmocka_unit_test(the_first_model_trains_evaluates_and_predicts),
         cmocka_unit_test(the_examples_of_the_language_are_models),
         cmocka_unit_test(the_commands_do_what_it_shows),
+        cmocka_unit_test(the_data_can_be_looked_at),
         cmocka_unit_test(training_goes_on),
         cmocka_unit_test(the_example_of_the_api_builds_from_an_installed_tree_and_trains),
         cmocka_unit_test(the_op_that_the_developers_readme_adds_compiles),

@@ -26,8 +26,9 @@ enum { PARAMETERS = 8 * 27 + 8 + 4 * 288 + 4, MACS = 8 * 27 * 36 + 4 * 288 };
 
 /* ---- pages and usage --------------------------------------------------------------------- */
 
-static const char *const commands[] = {"train", "eval",  "predict", "run",       "dot", "summary",
-                                       "plan",  "bench", "check",   "gradcheck", "ops", "help"};
+static const char *const commands[] = {"train",     "eval", "predict", "run",   "dot",
+                                       "summary",   "plan", "bench",   "check", "data",
+                                       "gradcheck", "ops",  "help"};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void without_a_command_the_list_goes_to_standard_error(void **state)
@@ -70,6 +71,20 @@ static void every_command_has_a_page_of_its_own(void **state)
     }
 }
 
+static void commands_of_a_command_have_pages_too(void **state)
+{
+    (void)state;
+    struct gr_outcome table = gr_tool_run(0, "data", "--help", NULL);
+    struct gr_outcome page = gr_tool_run(0, "data", "show", "--help", NULL);
+    struct gr_outcome same = gr_tool_run(0, "help", "data", "show", NULL);
+    gr_tool_contains(table.out, "\n  data show ");
+    gr_tool_contains(page.out, "Usage: graph-runner data show MODEL");
+    assert_string_equal(page.out, same.out);
+    gr_outcome_release(&table);
+    gr_outcome_release(&page);
+    gr_outcome_release(&same);
+}
+
 static void every_page_fits_eighty_columns(void **state)
 {
     (void)state;
@@ -98,6 +113,13 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
     } rows[] = {
         {{"trian"}, "unknown command 'trian'; did you mean 'train'?"},
         {{"--verison"}, "unknown option '--verison'"},
+        {{"data"}, "data: COMMAND is missing"},
+        {{"data", "shwo", "m"}, "data: unknown command 'shwo'; did you mean 'show'?"},
+        {{"data", "--shwo"}, "data: unknown option '--shwo'"},
+        {{"data", "show"}, "data show: MODEL is missing: graph-runner data show MODEL"},
+        {{"data", "show", "m", "--epoch", "0"}, "data show: --epoch: 0 is not within 1 to"},
+        {{"help", "data", "shwo"}, "data: unknown command 'shwo'; did you mean 'show'?"},
+        {{"help", "plan", "show"}, "help: 'show' is one argument too many"},
         {{"help", "evla"}, "unknown command 'evla'; did you mean 'eval'?"},
         {{"train", "m", "--epoch", "3"},
          "train: unknown option '--epoch'; did you mean '--epochs'?"},
@@ -380,6 +402,7 @@ int main(void)
         TEST(without_a_command_the_list_goes_to_standard_error),
         TEST(help_lists_every_command),
         TEST(every_command_has_a_page_of_its_own),
+        TEST(commands_of_a_command_have_pages_too),
         TEST(every_page_fits_eighty_columns),
         TEST(the_version_is_printed),
         TEST(a_wrong_command_line_exits_with_2_and_says_why),

@@ -19,7 +19,6 @@
 enum { SIDE_MOST = 64 };
 
 static struct gr_data_case test;
-static struct gr_pipeline_scratch scratch;
 static uint8_t pixels[SIDE_MOST * SIDE_MOST * 3];
 static float out[3 * SIDE_MOST * SIDE_MOST];
 
@@ -36,8 +35,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    gr_pipeline_scratch_release(&scratch);
-    memset(&scratch, 0, sizeof scratch);
     gr_data_case_release(&test);
     return 0;
 }
@@ -59,17 +56,9 @@ static bool make(struct gr_pipeline *pipeline, const char *const *transforms, in
 static void run(const char *const *transforms, int count, const struct gr_view *view, int64_t C,
                 int64_t H, int64_t W, uint32_t index)
 {
-    struct gr_pipeline pipeline;
-    struct gr_error err = {0};
-    const struct gr_extent extent = {view->channels, view->height, view->width, view->height,
-                                     view->width};
+    const struct gr_shape shape = {3, {C, H, W}};
     const struct gr_random_key key = gr_random_key(5, GR_RANDOM_AUGMENT, 0, index);
-    make(&pipeline, transforms, count, &extent, C, H, W, &err);
-    assert_string_equal(err.message, "");
-    struct gr_pipeline_run sample;
-    gr_pipeline_start(&sample, &pipeline, &key, &scratch);
-    gr_pipeline_finish(&sample, view, out, &err);
-    assert_string_equal(err.message, "");
+    gr_data_case_apply(&test, part_of(transforms, count), view, &shape, &key, out);
 }
 
 static uint8_t pixel(const struct gr_view *view, int64_t c, int64_t h, int64_t w)
@@ -271,6 +260,27 @@ static void one_grey_plane_becomes_three(void **state)
         assert_true(out[n] == (float)pixel(&view, 0, n / 4 % 3, 3 - n % 4));
 }
 
+static void what_follows_a_change_of_colour_still_frames(void **state)
+{
+    (void)state;
+    const struct gr_view view = gr_view_interleaved(pixels, 3, 12, 14);
+    const char *const cropped[] = {"grayscale", NULL, "crop", "size=6,8", "flip", "p=1"};
+    const char *const resized[] = {"grayscale", NULL,       "resize",    "size=24,28",
+                                   "crop",      "size=6,8", "grayscale", "channels=1"};
+    float wanted[48], whole[12 * 14];
+    const char *const grey[] = {"grayscale", NULL, "resize", "size=24,28"};
+    run(grey, 1, &view, 1, 12, 14, 0);
+    memcpy(whole, out, sizeof whole);
+    run(cropped, 3, &view, 1, 6, 8, 0);
+    for (int n = 0; n < 48; n++)
+        assert_true(out[n] == whole[(n / 8 + 3) * 14 + 3 + 7 - n % 8]);
+    run(resized, 4, &view, 1, 6, 8, 0);
+    memcpy(wanted, out, sizeof wanted);
+    run(grey, 2, &view, 1, 24, 28, 0);
+    for (int n = 0; n < 48; n++)
+        assert_true(wanted[n] == out[(n / 8 + 9) * 28 + 10 + n % 8]);
+}
+
 static void values_are_changed_in_the_order_written(void **state)
 {
     (void)state;
@@ -334,7 +344,41 @@ static void what_cannot_work_is_refused_before_any_image_is_read(void **state)
          2,
          &varies,
          GR_ERR_MODEL,
-         "data.train: crop comes after scale: put scale, mean and normalize last"},
+         "data.train: crop comes after scale: put scale, mean, normalize and pca_lighting last"},
+        {{"pca_lighting", "eigenvalues=0.2,0.01,0.005"},
+         1,
+         &varies,
+         GR_ERR_MODEL,
+         "data.train: pca_lighting: 3 eigenvalues and 0 numbers of eigenvectors; give 3 and 9, or "
+         "neither"},
+        {{"pca_lighting", "eigenvalues=1.4e4,1000,200;eigenvectors=1,0,0,0,1,0,0,0,1"},
+         1,
+         &varies,
+         GR_ERR_MODEL,
+         "data.train: pca_lighting: eigenvalues add up to 15200, more than the 0.75 possible for "
+         "values from 0 to 1: divide those of values from 0 to 255 by 255² = 65025"},
+        {{"pca_lighting", "eigenvalues=0.2,-0.1,0;eigenvectors=1,0,0,0,1,0,0,0,1"},
+         1,
+         &varies,
+         GR_ERR_MODEL,
+         "data.train: pca_lighting: eigenvalue -0.1 is below 0"},
+        {{"pca_lighting", "eigenvalues=0.2,0.1,0;eigenvectors=1,0,0,0,1,0,0,1,0"},
+         1,
+         &varies,
+         GR_ERR_MODEL,
+         "data.train: pca_lighting: the product of eigenvectors 2 and 3 is 1, not 0: they are no "
+         "orthonormal three"},
+        {{"pca_lighting", NULL, "flip", NULL},
+         2,
+         &varies,
+         GR_ERR_MODEL,
+         "data.train: flip comes after pca_lighting: put scale, mean, normalize and pca_lighting "
+         "last"},
+        {{"crop", "size=224", "grayscale", NULL, "pca_lighting", NULL},
+         3,
+         &varies,
+         GR_ERR_DATA,
+         "data.train: pca_lighting: samples have 1 channel, colour has 3"},
         {{"mean", "values=1,2"},
          1,
          &varies,
@@ -422,6 +466,7 @@ int main(void)
         SENTENCE(flip_follows_its_probability),
         SENTENCE(grayscale_weighs_the_colours),
         SENTENCE(one_grey_plane_becomes_three),
+        SENTENCE(what_follows_a_change_of_colour_still_frames),
         SENTENCE(values_are_changed_in_the_order_written),
         SENTENCE(what_cannot_work_is_refused_before_any_image_is_read),
         SENTENCE(more_transforms_than_there_is_room_for_are_refused),

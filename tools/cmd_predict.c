@@ -212,7 +212,7 @@ const struct gr_command gr_command_predict = {
     .operands = "MODEL [IMAGE...]",
     .min_operands = 1,
     .max_operands = SIZE_MAX,
-    .description = "Classifies JPEG files with the preprocessing of the model's data section, or "
+    .description = "Classifies JPEG or PNG files with the preprocessing of the model's data section, or "
                    "samples of its data, and prints the likeliest classes of each.",
     .options = options,
     .examples = examples,

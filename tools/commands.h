@@ -1,6 +1,6 @@
 /*
  * The commands. Each is one file that ends in a const struct gr_command; the table in commands.c
- * lists them in the order of the help page.
+ * lists them in the order of the help page. A command may be a table of further ones ("data show").
  */
 #ifndef GR_TOOLS_COMMANDS_H
 #define GR_TOOLS_COMMANDS_H
@@ -15,7 +15,8 @@ struct gr_example {
 
 struct gr_command {
     const char *name, *summary;
-    const char *operands; /* "MODEL IMAGE..." */
+    const struct gr_command *const *parts; /* further commands, NULL-terminated; or NULL */
+    const char *operands;                  /* "MODEL IMAGE..." */
     size_t min_operands, max_operands;
     const char *description;           /* paragraphs, separated by an empty line */
     const struct gr_option *options;   /* its own, or NULL */
@@ -28,14 +29,18 @@ struct gr_command {
 /* Ends with NULL. */
 extern const struct gr_command *const gr_commands[];
 
-/* The command of that name; NULL after saying that there is none. */
-const struct gr_command *gr_command_find(const char *name);
+/*
+ * The command that the first word names, or the first two; *used says how many did. It has parts
+ * where a second word is missing or an option. NULL after saying that there is none of that name.
+ */
+const struct gr_command *gr_command_find(char *const *words, size_t count, size_t *used);
 
 /* The help pages (help.c). command NULL: the one about all of them. */
 void gr_help_print(FILE *file, const struct gr_command *command);
 
-extern const struct gr_command gr_command_bench, gr_command_check, gr_command_dot, gr_command_eval,
-    gr_command_gradcheck, gr_command_help, gr_command_ops, gr_command_plan, gr_command_predict,
-    gr_command_run, gr_command_summary, gr_command_train;
+extern const struct gr_command gr_command_bench, gr_command_check, gr_command_data,
+    gr_command_data_show, gr_command_dot, gr_command_eval, gr_command_gradcheck, gr_command_help,
+    gr_command_ops, gr_command_plan, gr_command_predict, gr_command_run, gr_command_summary,
+    gr_command_train;
 
 #endif

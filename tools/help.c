@@ -92,6 +92,13 @@ static void print_exit_codes(FILE *file)
         fprintf(file, "  %-*s%s\n", COMMAND_COLUMN, rows[i].code, rows[i].doc);
 }
 
+static void print_commands(FILE *file, const struct gr_command *const *table)
+{
+    print_heading(file, "Commands");
+    for (; *table; table++)
+        fprintf(file, "  %-*s%s\n", COMMAND_COLUMN, (*table)->name, (*table)->summary);
+}
+
 static void print_command(FILE *file, const struct gr_command *command)
 {
     const bool options = command->options || !command->no_common;
@@ -99,6 +106,8 @@ static void print_command(FILE *file, const struct gr_command *command)
             gr_style(file, GR_STYLE_PLAIN), command->name, command->operands,
             options ? " [OPTION...]" : "");
     print_wrapped(file, command->description, 0, 0);
+    if (command->parts)
+        print_commands(file, command->parts);
     print_heading(file, "Options");
     print_options(file, command->options);
     print_options(file, gr_help_option);
@@ -120,9 +129,7 @@ static void print_overview(FILE *file)
     print_wrapped(file,
                   "Trains and runs networks described in YAML, as one dataflow graph, on the CPU.",
                   0, 0);
-    print_heading(file, "Commands");
-    for (size_t i = 0; gr_commands[i]; i++)
-        fprintf(file, "  %-*s%s\n", COMMAND_COLUMN, gr_commands[i]->name, gr_commands[i]->summary);
+    print_commands(file, gr_commands);
     print_heading(file, "Options");
     fprintf(file, "  %-*s%s\n", COMMAND_COLUMN, "--help", "this page; after a command, its own");
     fprintf(file, "  %-*s%s\n", COMMAND_COLUMN, "--version", "the version");
@@ -141,8 +148,13 @@ void gr_help_print(FILE *file, const struct gr_command *command)
 static int run(const struct gr_settings *settings)
 {
     const struct gr_command *command = NULL;
-    if (settings->operands.count && !(command = gr_command_find(settings->operands.items[0])))
+    const size_t words = settings->operands.count;
+    size_t used = words;
+    if (words && !(command = gr_command_find(settings->operands.items, words, &used)))
         return GR_ERR_USAGE;
+    if (used < words)
+        return gr_tool_fail(GR_ERR_USAGE, "help: '%s' is one argument too many",
+                            settings->operands.items[used]);
     gr_help_print(stdout, command);
     return GR_OK;
 }
@@ -150,8 +162,8 @@ static int run(const struct gr_settings *settings)
 const struct gr_command gr_command_help = {
     .name = "help",
     .summary = "what a command does and takes",
-    .operands = "[COMMAND]",
-    .max_operands = 1,
+    .operands = "[COMMAND...]",
+    .max_operands = 2,
     .description = "Prints the help page of a command, or the list of commands.",
     .no_common = true,
     .run = run,

@@ -30,8 +30,24 @@ out:
     return status;
 }
 
+/* A command that is a table of others, without the name of one. */
+static int run_parts(const struct gr_command *command, char **arguments, size_t count)
+{
+    if (count && (strcmp(arguments[0], "--help") == 0 || strcmp(arguments[0], "-h") == 0)) {
+        gr_help_print(stdout, command);
+        return GR_OK;
+    }
+    if (count)
+        gr_tool_fail(GR_ERR_USAGE, "%s: unknown option '%s'", command->name, arguments[0]);
+    else
+        gr_tool_fail(GR_ERR_USAGE, "%s: COMMAND is missing", command->name);
+    fprintf(stderr, "try 'graph-runner %s --help'\n", command->name);
+    return GR_ERR_USAGE;
+}
+
 static int run(int argc, char **argv)
 {
+    size_t used;
     if (argc < 2) {
         gr_help_print(stderr, NULL);
         return GR_ERR_USAGE;
@@ -44,8 +60,11 @@ static int run(int argc, char **argv)
         gr_help_print(stdout, NULL);
         return GR_OK;
     }
-    const struct gr_command *command = gr_command_find(argv[1]);
-    return command ? run_command(command, argv + 2, (size_t)argc - 2) : GR_ERR_USAGE;
+    const size_t words = (size_t)argc - 1;
+    const struct gr_command *command = gr_command_find(argv + 1, words, &used);
+    if (!command)
+        return GR_ERR_USAGE;
+    return (command->parts ? run_parts : run_command)(command, argv + 1 + used, words - used);
 }
 
 int main(int argc, char **argv)

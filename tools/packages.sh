@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build=(gcc libc6-dev cmake ninja-build pkg-config libdnnl-dev libopenblas-openmp-dev libyaml-dev
-       libjpeg-dev libjansson-dev zlib1g-dev)
+       libjpeg-dev libpng-dev libjansson-dev zlib1g-dev)
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     for tool in cc cmake pkg-config; do
@@ -14,7 +14,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     done
     if [[ -n ${missing:-} ]]; then
         echo "Please install:$missing, and the development files of oneDNN (2.6 or later), OpenBLAS" >&2
-        echo "(OpenMP build), libyaml, libjpeg-turbo, Jansson and zlib." >&2
+        echo "(OpenMP build), libyaml, libjpeg-turbo, libpng, Jansson and zlib." >&2
         exit 1
     fi
     exit 0

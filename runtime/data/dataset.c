@@ -4,7 +4,7 @@
  */
 #include "data/dataset.h"
 
-#include "data/jpeg.h"
+#include "data/decode.h"
 #include "data/pipeline.h"
 
 #include <inttypes.h>
@@ -157,6 +157,11 @@ const char *gr_dataset_sample_name(const struct gr_dataset *dataset, int64_t ind
     return buffer;
 }
 
+const struct gr_pipeline *gr_dataset_pipeline(const struct gr_dataset *dataset)
+{
+    return &dataset->pipeline;
+}
+
 bool gr_dataset_in_memory(const struct gr_dataset *dataset)
 {
     return dataset->samples.pixels != NULL;
@@ -183,6 +188,18 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
         return GR_READ_DONE;
     }
     return inner.status == GR_ERR_DATA ? GR_READ_CORRUPT : GR_READ_FAILED;
+}
+
+bool gr_dataset_has_files(const struct gr_dataset *dataset)
+{
+    return dataset->source->load != NULL;
+}
+
+const uint8_t *gr_dataset_load(const struct gr_dataset *dataset, int64_t index,
+                               struct gr_scratch *scratch, size_t *size, struct gr_error *err)
+{
+    const bool done = dataset->source->load(&dataset->samples, index, &scratch->source, size, err);
+    return done ? scratch->source.file.data : NULL;
 }
 
 struct gr_scratch *gr_scratch_new(void)
@@ -238,8 +255,8 @@ bool gr_data_part_image(const struct gr_data_part *part, const struct gr_shape *
     struct gr_scratch *scratch = gr_scratch_new();
     if (!scratch)
         return gr_fail_memory(err, "reading an image");
-    bool done = gr_jpeg_read(path, gr_data_part_channels(part, sample_shape), &target,
-                             &scratch->source, &view, err);
+    bool done = gr_image_read(path, gr_data_part_channels(part, sample_shape), &target,
+                              &scratch->source, &view, err);
     if (done && !(fit(part, sample_shape, scratch, &view, &extent, &inner) &&
                   gr_pipeline_init(&pipeline, part, &extent, sample_shape, &inner))) {
         done = gr_fail(err, inner.status, "%s: %s", path, inner.message);

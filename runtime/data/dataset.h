@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct gr_dataset;
+struct gr_pipeline;
 struct gr_scratch;
 
 /*
@@ -38,6 +39,9 @@ const char *gr_dataset_class_name(const struct gr_dataset *dataset, int64_t inde
 const char *gr_dataset_sample_name(const struct gr_dataset *dataset, int64_t index, char *buffer,
                                    size_t size);
 
+/* What samples pass on their way (data/pipeline.h). Borrowed from the dataset. */
+const struct gr_pipeline *gr_dataset_pipeline(const struct gr_dataset *dataset);
+
 /* True where a sample costs little: all of them are in memory, nothing is decoded. */
 bool gr_dataset_in_memory(const struct gr_dataset *dataset);
 
@@ -60,6 +64,16 @@ enum gr_read {
 enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
                              const struct gr_draw *draw, struct gr_scratch *scratch, float *out,
                              struct gr_error *err);
+
+/* True where samples are image files, also within archives. */
+bool gr_dataset_has_files(const struct gr_dataset *dataset);
+
+/*
+ * The bytes of a sample's image file, *size of them, in scratch until it is used again. NULL and
+ * GR_ERR_DATA when it cannot be read. Only where the dataset has files.
+ */
+const uint8_t *gr_dataset_load(const struct gr_dataset *dataset, int64_t index,
+                               struct gr_scratch *scratch, size_t *size, struct gr_error *err);
 
 /* One thread's working memory: grows to what the largest image needed. NULL: out of memory. */
 struct gr_scratch *gr_scratch_new(void);

@@ -27,8 +27,8 @@ static bool fail_open(const char *path, int number, struct gr_error *err)
     return gr_fail_system(err, GR_ERR_DATA, number, "cannot open", path);
 }
 
-/* The size of a regular file. A folder opens like a file, but cannot be read like one. */
-static bool file_size(const char *path, size_t *size, struct gr_error *err)
+/* A folder opens like a file, but cannot be read like one. */
+bool gr_file_size(const char *path, size_t *size, struct gr_error *err)
 {
     struct stat status;
     if (stat(path, &status) != 0)
@@ -42,7 +42,7 @@ static bool file_size(const char *path, size_t *size, struct gr_error *err)
 struct gr_data_file *gr_data_file_open(const char *path, struct gr_error *err)
 {
     size_t size, length = strlen(path) + 1;
-    if (!file_size(path, &size, err))
+    if (!gr_file_size(path, &size, err))
         return NULL;
     struct gr_data_file *file = calloc(1, sizeof *file + length);
     if (!file) {
@@ -126,33 +126,65 @@ bool gr_data_file_end(struct gr_data_file *file, struct gr_error *err)
     return true;
 }
 
-bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer, size_t *size,
-                        struct gr_error *err)
+ssize_t gr_file_pread(int file, void *data, size_t bytes, int64_t offset)
 {
-    size_t bytes;
-    if (!file_size(path, &bytes, err))
-        return false;
-    if (bytes > most)
-        return gr_fail(err, GR_ERR_DATA, "%s: %zu bytes are more than the %zu allowed", path, bytes,
-                       most);
+    size_t done = 0;
+    while (done < bytes) {
+        const ssize_t got =
+            pread(file, (uint8_t *)data + done, bytes - done, (off_t)(offset + (int64_t)done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return (ssize_t)done;
+}
+
+/* Up to bytes of the file into the buffer; how many there were in *size. */
+static bool read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                      size_t *size, struct gr_error *err)
+{
     uint8_t *data = gr_buffer_reserve(buffer, bytes);
     if (!data)
         return gr_fail_memory(err, "reading a data file");
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return fail_open(path, errno, err);
-    ssize_t got = 0;
-    *size = 0;
-    while (*size < bytes && (got = read(file, data + *size, bytes - *size)) != 0) {
-        if (got < 0 && errno != EINTR)
-            break;
-        *size += got > 0 ? (size_t)got : 0;
-    }
+    const ssize_t got = gr_file_pread(file, data, bytes, offset);
     const int number = errno;
     close(file);
     if (got < 0)
         return gr_fail_system(err, GR_ERR_DATA, number, "cannot read", path);
+    *size = (size_t)got;
     return true;
+}
+
+bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer, size_t *size,
+                        struct gr_error *err)
+{
+    size_t bytes;
+    if (!gr_file_size(path, &bytes, err))
+        return false;
+    if (bytes > most)
+        return gr_fail(err, GR_ERR_DATA, "%s: %zu bytes are more than the %zu allowed", path, bytes,
+                       most);
+    return read_part(path, 0, bytes, buffer, size, err);
+}
+
+bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                       struct gr_error *err)
+{
+    size_t size;
+    if (!read_part(path, offset, bytes, buffer, &size, err))
+        return false;
+    if (size == bytes)
+        return true;
+    return gr_fail(err, GR_ERR_DATA,
+                   "%s: truncated: it has no %zu bytes at offset %" PRId64 ": fetch it again", path,
+                   bytes, offset);
 }
 
 /* Cuts text into lines in place. */

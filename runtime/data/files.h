@@ -8,6 +8,8 @@
 #include "base/pool.h"
 #include "data/image.h"
 
+#include <sys/types.h>
+
 /* A file read from front to end; gzip is recognised by its content and unpacked. */
 struct gr_data_file;
 
@@ -30,9 +32,19 @@ bool gr_data_file_end(struct gr_data_file *file, struct gr_error *err);
 /* The bytes of a plain file, or -1 for a gzipped one. */
 int64_t gr_data_file_size(struct gr_data_file *file);
 
+/* The bytes of a regular file. */
+bool gr_file_size(const char *path, size_t *size, struct gr_error *err);
+
+/* As many of the bytes as an open file has from offset on; -1 and errno on failure. */
+ssize_t gr_file_pread(int file, void *data, size_t bytes, int64_t offset);
+
 /* All of a file of at most `most` bytes into the buffer; its length in *size. */
 bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer, size_t *size,
                         struct gr_error *err);
+
+/* bytes of a file from offset on into the buffer. */
+bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
+                       struct gr_error *err);
 
 /*
  * The lines of a text file without their ends (\n or \r\n), in the pool; a last empty one is left

@@ -68,6 +68,9 @@ struct gr_placement {
 struct gr_placement gr_placement_whole(int64_t height, int64_t width);
 bool gr_placement_is_whole(const struct gr_placement *placement);
 
+/* Cuts a window, which must lie inside, out of what the placement shows so far. */
+void gr_placement_cut(struct gr_placement *placement, const struct gr_window *window);
+
 /* The part of the image that the placement's window is made of. */
 struct gr_window gr_placement_needs(const struct gr_placement *placement);
 

@@ -2,10 +2,9 @@
  * Decoding JPEG; see jpeg.h. libjpeg reports errors by a callback that must not return: ours keeps
  * the message and jumps back to decode(), whose state is all in one struct.
  */
-#define _DEFAULT_SOURCE
 #include "data/jpeg.h"
 
-#include "data/files.h"
+#include "data/decode.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -15,11 +14,7 @@
 /* after jpeglib.h */
 #include <jerror.h>
 
-#include <strings.h>
-
-static const size_t pixels_max = (size_t)1 << 28; /* of one image */
-static const size_t file_max = (size_t)1 << 28;   /* bytes */
-static const long memory_max = 1L << 30;          /* bytes that libjpeg may use */
+static const long memory_max = 1L << 30; /* bytes that libjpeg may use */
 
 enum { SCANS_MAX = 500, CMYK = 4, MARGIN = 2 };
 
@@ -28,6 +23,7 @@ struct decoder {
     struct jpeg_error_mgr manager;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
+    size_t size; /* of the file */
     bool no_memory;
     char message[JMSG_LENGTH_MAX];
 };
@@ -105,6 +101,29 @@ static void convert_cmyk(const uint8_t *src, bool inverted, size_t width, int ch
     }
 }
 
+/*
+ * No more pixels than are allowed, and none that cannot be there: Huffman codes take at least one
+ * bit for each block of 8×8.
+ */
+static void check_size(struct decoder *decoder)
+{
+    const struct jpeg_decompress_struct *info = &decoder->info;
+    size_t blocks = 0;
+    if (info->image_width > GR_DECODE_PIXELS_MAX / info->image_height) {
+        snprintf(decoder->message, sizeof decoder->message, "%u×%u are more than %d pixels",
+                 info->image_height, info->image_width, GR_DECODE_PIXELS_MAX);
+        longjmp(decoder->escape, 1);
+    }
+    for (int c = 0; c < info->num_components; c++)
+        blocks += (size_t)info->comp_info[c].width_in_blocks * info->comp_info[c].height_in_blocks;
+    if (!info->arith_code && blocks / 8 > decoder->size) {
+        snprintf(decoder->message, sizeof decoder->message,
+                 "%u×%u pixels cannot be in a file of %zu bytes", info->image_height,
+                 info->image_width, decoder->size);
+        longjmp(decoder->escape, 1);
+    }
+}
+
 /* Reads the header and sets what comes out. */
 static void start(struct decoder *decoder, int channels, const struct gr_source_target *target)
 {
@@ -112,11 +131,7 @@ static void start(struct decoder *decoder, int channels, const struct gr_source_
     info->mem->max_memory_to_use = memory_max;
     info->progress = &decoder->progress;
     jpeg_read_header(info, TRUE);
-    if (info->image_width > pixels_max / info->image_height) {
-        snprintf(decoder->message, sizeof decoder->message, "%u×%u are more than %zu pixels",
-                 info->image_height, info->image_width, pixels_max);
-        longjmp(decoder->escape, 1);
-    }
+    check_size(decoder);
     const bool inks = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
     info->out_color_space = inks ? JCS_CMYK : channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
     info->scale_num = scale_for(target, info->image_height, info->image_width);
@@ -223,6 +238,7 @@ bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
 {
     struct decoder decoder;
     decoder_init(&decoder);
+    decoder.size = size;
     if (setjmp(decoder.escape)) {
         jpeg_destroy_decompress(&decoder.info);
         if (decoder.no_memory)
@@ -235,37 +251,4 @@ bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
     const bool done = decode(&decoder, channels, target, pixels, view, err);
     jpeg_destroy_decompress(&decoder.info);
     return done;
-}
-
-bool gr_jpeg_read(const char *path, int channels, const struct gr_source_target *target,
-                  struct gr_source_scratch *scratch, struct gr_view *view, struct gr_error *err)
-{
-    struct gr_error inner = {0};
-    size_t size;
-    if (!gr_file_read_whole(path, file_max, &scratch->file, &size, err))
-        return false;
-    if (!gr_jpeg_decode(scratch->file.data, size, channels, target, &scratch->pixels, view, &inner))
-        return gr_fail(err, inner.status, "%s: %s", path, inner.message);
-    return true;
-}
-
-bool gr_jpeg_named(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return dot && dot != path && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0);
-}
-
-bool gr_jpeg_samples_read(const struct gr_samples *samples, int64_t index,
-                          const struct gr_source_target *target, struct gr_source_scratch *scratch,
-                          struct gr_view *view, struct gr_error *err)
-{
-    const char *const *paths = samples->state;
-    return gr_jpeg_read(paths[index], samples->channels, target, scratch, view, err);
-}
-
-void gr_jpeg_samples_name(const struct gr_samples *samples, int64_t index, char *buffer,
-                          size_t size)
-{
-    const char *const *paths = samples->state;
-    snprintf(buffer, size, "%s", paths[index]);
 }

@@ -1,8 +1,8 @@
 /*
  * Decoding JPEG from memory with libjpeg-turbo, for files that nobody vouches for: sizes, memory
  * and progressive scans are bounded, and what a viewer would patch up (a file that ends early, bad
- * Huffman codes) is an error. Extraneous bytes between markers, common and harmless, are not. The
- * orientation in EXIF data is ignored, as by other training tools.
+ * Huffman codes) is an error. Extraneous bytes between markers, common and harmless, are not.
+ * Pixels come as they are stored: data/decode.h turns them.
  */
 #ifndef GR_DATA_JPEG_H
 #define GR_DATA_JPEG_H
@@ -21,19 +21,5 @@
 bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
                     const struct gr_source_target *target, struct gr_buffer *pixels,
                     struct gr_view *view, struct gr_error *err);
-
-/* The same for a file, which the message then names. */
-bool gr_jpeg_read(const char *path, int channels, const struct gr_source_target *target,
-                  struct gr_source_scratch *scratch, struct gr_view *view, struct gr_error *err);
-
-/* True when the file's name ends in .jpg or .jpeg, in any case. */
-bool gr_jpeg_named(const char *path);
-
-/* The read and name functions of sources whose state is an array of paths, one a sample. */
-bool gr_jpeg_samples_read(const struct gr_samples *samples, int64_t index,
-                          const struct gr_source_target *target, struct gr_source_scratch *scratch,
-                          struct gr_view *view, struct gr_error *err);
-void gr_jpeg_samples_name(const struct gr_samples *samples, int64_t index, char *buffer,
-                          size_t size);
 
 #endif

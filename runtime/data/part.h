@@ -22,7 +22,7 @@ struct gr_data_part {
 bool gr_data_part_check(const struct gr_data_part *part, struct gr_error *err);
 
 /*
- * Reads one JPEG file through the part's transforms into out, f32 of the model's sample shape
+ * Reads one image file through the part's transforms into out, f32 of the model's sample shape
  * [C, H, W]. Nothing of the part's source is opened. Where the source's images all have one size
  * and no transform is a resize (IDX, CIFAR), the file is first resized to that size: CIFAR's 32×32,
  * otherwise the model's H×W. Random transforms draw as for sample 0 of epoch 0 of seed 0.

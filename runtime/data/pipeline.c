@@ -11,6 +11,12 @@ static const struct gr_transform *transform_of(const struct gr_choice *choice)
     return (const struct gr_transform *)(const void *)choice->kind;
 }
 
+/* Changes what the written values are, not the pixels. */
+static bool is_of_values(const struct gr_transform *transform)
+{
+    return transform->values || transform->shift;
+}
+
 /* Puts "data.train: " before what a transform or source said. */
 static bool fail_part(const struct gr_data_part *part, const struct gr_error *inner,
                       struct gr_error *err)
@@ -30,11 +36,12 @@ bool gr_data_part_check(const struct gr_data_part *part, struct gr_error *err)
         const struct gr_transform *transform = transform_of(choice);
         if (transform->check && !transform->check(choice->attrs, &inner))
             return fail_part(part, &inner, err);
-        if (values && !transform->values)
+        if (values && !is_of_values(transform))
             return gr_fail(err, GR_ERR_MODEL,
-                           "data.%s: %s comes after %s: put scale, mean and normalize last",
+                           "data.%s: %s comes after %s: put scale, mean, normalize and "
+                           "pca_lighting last",
                            part->name, choice->kind->name, values);
-        if (transform->values)
+        if (is_of_values(transform))
             values = choice->kind->name;
     }
     return true;
@@ -142,14 +149,16 @@ static bool place(struct gr_pipeline_run *run, struct gr_error *err)
     for (; run->next < run->pipeline->count; run->next++) {
         const struct gr_choice *choice = &run->pipeline->transforms[run->next];
         const struct gr_transform *transform = transform_of(choice);
-        if (transform->values)
+        if (is_of_values(transform))
             continue;
         if (!transform->place)
             return true;
         run->sample.block = (uint64_t)run->next * GR_TRANSFORM_BLOCKS;
         const enum gr_placing placing = transform->place(choice->attrs, &run->sample, err);
+        run->sample.laters += placing == GR_PLACING_LATER;
         if (placing != GR_PLACING_DONE)
             return placing == GR_PLACING_LATER;
+        run->sample.laters = 0;
     }
     return true;
 }
@@ -193,9 +202,33 @@ static bool apply(struct gr_pipeline_run *run, struct gr_error *err)
     sample->buffer = &run->scratch->made[run->next];
     if (transform->apply && !transform->apply(choice->attrs, sample, err))
         return false;
-    run->next += transform->apply != NULL; /* else it is placed next */
+    if (transform->apply) { /* else it is placed next */
+        run->next++;
+        sample->laters = 0;
+    }
     sample->placement = gr_placement_whole(sample->view.height, sample->view.width);
-    return place(run, err);
+    if (!place(run, err))
+        return false;
+    const struct gr_window needs = gr_placement_needs(&sample->placement);
+    sample->view = gr_view_window(&sample->view, needs.top, needs.left, needs.height, needs.width);
+    return true;
+}
+
+/* Writes the values, moved by what the transforms draw for this sample. */
+static void write_values(const struct gr_pipeline_run *run, float *out)
+{
+    const struct gr_pipeline *pipeline = run->pipeline;
+    double shift[GR_CHANNELS_MAX] = {0};
+    float offset[GR_CHANNELS_MAX] = {0};
+    for (int i = 0; i < pipeline->count; i++) {
+        const struct gr_choice *choice = &pipeline->transforms[i];
+        const uint64_t block = (uint64_t)i * GR_TRANSFORM_BLOCKS;
+        if (transform_of(choice)->shift)
+            transform_of(choice)->shift(choice->attrs, &run->sample.key, block, shift);
+    }
+    for (int c = 0; c < run->sample.view.channels; c++)
+        offset[c] = (float)(pipeline->offset[c] + pipeline->scale[c] * shift[c]);
+    gr_view_write(&run->sample.view, pipeline->scale, offset, out);
 }
 
 bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
@@ -218,8 +251,20 @@ bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view,
     assert(sample->view.channels == pipeline->shape.dim[0] &&
            sample->view.height == pipeline->shape.dim[1] &&
            sample->view.width == pipeline->shape.dim[2]);
-    gr_view_write(&sample->view, pipeline->scale, pipeline->offset, out);
+    write_values(run, out);
     return true;
+}
+
+void gr_pipeline_pixels(const struct gr_pipeline *pipeline, const float *values, uint8_t *pixels)
+{
+    const int64_t plane = pipeline->shape.dim[1] * pipeline->shape.dim[2];
+    for (int64_t c = 0; c < pipeline->shape.dim[0]; c++)
+        for (int64_t i = 0; i < plane; i++) {
+            const float scale = pipeline->scale[c]; /* 0 leaves nothing to see */
+            const float value = scale != 0 ? (*values - pipeline->offset[c]) / scale : 0;
+            *pixels++ = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value + 0.5f);
+            values++;
+        }
 }
 
 void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch)

@@ -53,6 +53,12 @@ void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pi
 bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
                         struct gr_error *err);
 
+/*
+ * Takes written values, [C, H, W], back to the pixels that they were scaled from, to look at:
+ * rounded, and cut at 0 and 255 where a random colour was added.
+ */
+void gr_pipeline_pixels(const struct gr_pipeline *pipeline, const float *values, uint8_t *pixels);
+
 void gr_pipeline_scratch_release(struct gr_pipeline_scratch *scratch);
 
 /* True when one of the part's transforms is of that kind. */

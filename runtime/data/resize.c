@@ -24,6 +24,15 @@ bool gr_placement_is_whole(const struct gr_placement *p)
            w->height == p->height && w->width == p->width && !p->mirrored;
 }
 
+void gr_placement_cut(struct gr_placement *p, const struct gr_window *window)
+{
+    const struct gr_window old = p->window;
+    p->window = *window;
+    p->window.top += old.top;
+    p->window.left =
+        old.left + (p->mirrored ? old.width - window->left - window->width : window->left);
+}
+
 /* ---- taps -------------------------------------------------------------------------------- */
 
 /* An axis of `in` pixels that becomes one of `out`, and the part of it that is wanted. */

@@ -65,6 +65,12 @@ struct gr_source {
     bool (*read)(const struct gr_samples *samples, int64_t index,
                  const struct gr_source_target *target, struct gr_source_scratch *scratch,
                  struct gr_view *view, struct gr_error *err);
+    /*
+     * The bytes of the sample's image file into scratch->file, *size of them. NULL: samples are no
+     * image files.
+     */
+    bool (*load)(const struct gr_samples *samples, int64_t index, struct gr_source_scratch *scratch,
+                 size_t *size, struct gr_error *err);
     /* Where the sample is, for messages. */
     void (*name)(const struct gr_samples *samples, int64_t index, char *buffer, size_t size);
 };
@@ -72,7 +78,8 @@ struct gr_source {
 void gr_samples_release(struct gr_samples *samples);
 
 extern const struct gr_source gr_source_idx, gr_source_cifar10, gr_source_cifar100,
-    gr_source_imagefolder, gr_source_list, gr_source_synthetic;
+    gr_source_imagefolder, gr_source_imagenet, gr_source_list, gr_source_synthetic,
+    gr_source_webdataset;
 
 /* One warning or note of a source; lines are at most 1024 bytes. */
 void gr_source_log(const struct gr_source_wish *wish, enum gr_log_level level, const char *format,

@@ -1,10 +1,11 @@
 /*
- * The source `list`: a text file of lines `path label`, for JPEG files kept anywhere. The label is
+ * The source `list`: a text file of lines `path label`, for image files kept anywhere. The label is
  * what follows the last blank, so paths may hold blanks. Empty lines and lines that start with #
  * are passed over.
  */
 #include "data/files.h"
-#include "data/jpeg.h"
+#include "data/folders.h"
+#include "data/places.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 
 struct list_attrs {
-    const char *file, *root;
+    const char *file, *root, *class_names;
 };
 
 static const struct gr_attr list_table[] = {
@@ -26,6 +27,10 @@ static const struct gr_attr list_table[] = {
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct list_attrs, root),
      .doc = "folder that relative paths in the list start from; absent: the list's own"},
+    {.name = "class_names",
+     .type = GR_ATTR_PATH,
+     .offset = offsetof(struct list_attrs, class_names),
+     .doc = "text file of class names, one a line in the order of labels"},
     {.name = NULL},
 };
 
@@ -63,7 +68,7 @@ static size_t parse_line(const char *line, int32_t *label)
 static bool check_first(const struct gr_samples *samples, const struct list_attrs *a,
                         struct gr_error *err)
 {
-    const char *path = ((const char *const *)samples->state)[0];
+    const char *path = ((const struct gr_place *)samples->state)->file;
     FILE *file = fopen(path, "rb");
     if (!file)
         return gr_fail(err, GR_ERR_DATA,
@@ -74,8 +79,8 @@ static bool check_first(const struct gr_samples *samples, const struct list_attr
 }
 
 static bool add_line(const struct list_attrs *a, const char *root, const char *line, int64_t number,
-                     const struct gr_source_wish *wish, struct gr_samples *samples,
-                     struct gr_error *err)
+                     const struct gr_source_wish *wish, struct gr_places *places,
+                     struct gr_samples *samples, struct gr_error *err)
 {
     int32_t label = 0;
     const size_t length = parse_line(line, &label);
@@ -87,18 +92,15 @@ static bool add_line(const struct list_attrs *a, const char *root, const char *l
                        "%s:%" PRId64 ": label %" PRId32 ", but the model's label has %" PRId64
                        " classes, 0 to %" PRId64,
                        a->file, number, label, wish->classes, wish->classes - 1);
-    const char **paths = samples->state;
     char *path = gr_pool_alloc(&samples->pool, strlen(root) + length + 1);
     if (!path)
         return gr_fail_memory(err, a->file);
     if (line[0] != '/')
         strcpy(path, root);
     strncat(path, line, length);
-    paths[samples->count] = path;
-    samples->labels[samples->count++] = label;
     if (label >= samples->classes)
         samples->classes = label + 1;
-    return true;
+    return gr_places_add(places, &(struct gr_place){.file = path, .label = label}, err);
 }
 
 static bool list_open(const void *attrs, const struct gr_source_wish *wish,
@@ -106,35 +108,37 @@ static bool list_open(const void *attrs, const struct gr_source_wish *wish,
 {
     const struct list_attrs *a = attrs;
     struct gr_pool text = {0};
+    struct gr_places places = {0};
     int64_t count = 0;
     bool done = false;
     const char **lines = gr_file_lines(a->file, &text, &count, err);
     if (!lines)
         goto out;
     const char *root = root_of(a, &text);
-    samples->state = gr_pool_array(&samples->pool, (size_t)count + 1, sizeof(char *));
-    samples->labels = calloc((size_t)count + 1, sizeof *samples->labels);
-    if (!root || !samples->state || !samples->labels) {
+    if (!root) {
         gr_fail_memory(err, a->file);
         goto out;
     }
     for (int64_t i = 0; i < count; i++)
         if (lines[i][0] && lines[i][0] != '#' &&
-            !add_line(a, root, lines[i], i + 1, wish, samples, err))
+            !add_line(a, root, lines[i], i + 1, wish, &places, samples, err))
             goto out;
     samples->channels = wish->channels;
-    if (!samples->count)
+    if (!places.count)
         gr_fail(err, GR_ERR_DATA, "%s: the list is empty: write lines `path label`", a->file);
-    done = samples->count && check_first(samples, a, err);
+    done = places.count && gr_places_keep(&places, samples, err) && check_first(samples, a, err) &&
+           gr_samples_read_names(samples, a->class_names, wish, err);
 out:
+    gr_places_release(&places);
     gr_pool_release(&text);
     return done;
 }
 
 const struct gr_source gr_source_list = {
-    .kind = {"list", "JPEG files listed with their labels in a text file", list_table,
+    .kind = {"list", "image files listed with their labels in a text file", list_table,
              sizeof(struct list_attrs)},
     .open = list_open,
-    .read = gr_jpeg_samples_read,
-    .name = gr_jpeg_samples_name,
+    .read = gr_places_read,
+    .load = gr_places_load,
+    .name = gr_places_name,
 };

@@ -183,9 +183,7 @@ static enum gr_placing crop_place(const void *attrs, struct gr_draft *sample, st
     if (cut.top < 0 || cut.left < 0 || cut.top + cut.height > old.height ||
         cut.left + cut.width > old.width)
         return GR_PLACING_LATER;
-    p->window = cut;
-    p->window.top += old.top;
-    p->window.left = old.left + (p->mirrored ? old.width - cut.left - cut.width : cut.left);
+    gr_placement_cut(p, &cut);
     return GR_PLACING_DONE;
 }
 

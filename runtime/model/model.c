@@ -49,6 +49,7 @@ void gr_model_free(struct gr_model *model)
         return;
     gr_params_free(model->params);
     gr_model_file_free(model->file);
+    gr_class_names_release(&model->class_names);
     free(model);
 }
 
@@ -69,9 +70,11 @@ int64_t gr_model_classes(const struct gr_model *model)
 
 const char *gr_model_class_name(const struct gr_model *model, int64_t index)
 {
-    return index >= 0 && (size_t)index < model->file->n_class_names
-               ? model->file->class_names[index]
-               : NULL;
+    const struct gr_model_file *file = model->file;
+    const struct gr_class_names *names = &model->class_names;
+    if (file->n_class_names)
+        return index >= 0 && (size_t)index < file->n_class_names ? file->class_names[index] : NULL;
+    return index >= 0 && index < names->count ? names->items[index] : NULL;
 }
 
 size_t gr_model_node_count(const struct gr_model *model)
@@ -102,9 +105,37 @@ bool gr_model_materialise(struct gr_model *model, struct gr_error *err)
 
 /* ---- weights ----------------------------------------------------------------------------- */
 
+static const char class_names_key[] = "class_names";
+
 static bool is_written(const struct gr_stored *stored, bool states)
 {
     return states || stored->value.kind == GR_VALUE_PARAMETER;
+}
+
+/* The metadata and the names of the classes; the list and *names are on the heap. */
+static const char **add_class_names(const struct gr_model *model, const char *const *metadata,
+                                    size_t *n_metadata, char **names)
+{
+    const struct gr_model_file *file = model->file;
+    struct gr_class_names known = model->class_names;
+    const char **pairs = calloc(2 * *n_metadata + 2, sizeof *pairs);
+    if (file->n_class_names) {
+        known.items = file->class_names;
+        known.count = (int64_t)file->n_class_names;
+    }
+    *names = known.count ? gr_class_names_text(&known) : NULL;
+    for (size_t i = 0; pairs && i < 2 * *n_metadata; i++)
+        pairs[i] = metadata[i];
+    if (pairs && *names) {
+        pairs[2 * *n_metadata] = class_names_key;
+        pairs[2 * *n_metadata + 1] = *names;
+        ++*n_metadata;
+    }
+    if (known.count && !*names) {
+        free(pairs);
+        return NULL;
+    }
+    return pairs;
 }
 
 bool gr_model_write(struct gr_model *model, const char *path, bool states,
@@ -112,9 +143,11 @@ bool gr_model_write(struct gr_model *model, const char *path, bool states,
 {
     if (!gr_model_materialise(model, err))
         return false;
+    char *names = NULL;
     const size_t count = gr_params_count(model->params);
+    const char **pairs = add_class_names(model, metadata, &n_metadata, &names);
     struct gr_tensor *tensors = calloc(count + 1, sizeof *tensors);
-    bool ok = tensors || gr_fail_memory(err, "saving weights");
+    bool ok = (tensors && pairs) || gr_fail_memory(err, "saving weights");
     size_t n = 0;
     for (size_t i = 0; ok && i < count; i++) {
         const struct gr_stored *stored = gr_params_at(model->params, i);
@@ -126,10 +159,12 @@ bool gr_model_write(struct gr_model *model, const char *path, bool states,
         ok = copy ? gr_params_get(model->params, stored, copy, elements, err)
                   : gr_fail_memory(err, "saving weights");
     }
-    ok = ok && gr_tensor_file_write(path, tensors, n, metadata, n_metadata, err);
+    ok = ok && gr_tensor_file_write(path, tensors, n, pairs, n_metadata, err);
     for (size_t i = 0; i < n; i++)
         free(tensors[i].data);
     free(tensors);
+    free(pairs);
+    free(names);
     return ok;
 }
 
@@ -165,7 +200,9 @@ bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, co
         if (!read_one(model, stored, tensor, path, err))
             return false;
     }
-    return true;
+    return model->class_names.of_training ||
+           gr_class_names_parse(&model->class_names, gr_tensor_file_metadata(file, class_names_key),
+                                model->file->classes, err);
 }
 
 bool gr_model_save_weights(struct gr_model *model, const char *path, struct gr_error *err)

@@ -6,6 +6,7 @@
 
 #include "graph/autodiff.h"
 #include "graph/program.h"
+#include "model/class_names.h"
 #include "model/model_file.h"
 
 struct gr_context {
@@ -23,7 +24,8 @@ struct gr_model {
     struct gr_model_file *file;
     struct gr_params *params;
     uint64_t seed;
-    int64_t n_trained; /* elements of the trained parameters */
+    int64_t n_trained;                 /* elements of the trained parameters */
+    struct gr_class_names class_names; /* of data or weights; those of the file count first */
 };
 
 struct gr_plan {

@@ -3,6 +3,8 @@
  */
 #include "train/batches.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { USUAL_MAX_CORRUPT = 100 };
@@ -30,6 +32,40 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
     return true;
 }
 
+/*
+ * Takes the names of the classes from the data being trained on, or where nobody has named them.
+ * Otherwise warns when a name is that of another label: class folders that are numbered anew,
+ * because one is missing, give every sample a wrong label.
+ */
+static bool meet_names(struct gr_model *model, const struct gr_dataset *dataset, const char *part,
+                       bool training, struct gr_error *err)
+{
+    struct gr_class_names *names = &model->class_names;
+    const int64_t count = gr_dataset_classes(dataset);
+    int64_t at = 0;
+    if (model->file->n_class_names || !gr_dataset_class_name(dataset, 0))
+        return true;
+    const char **items = calloc((size_t)count, sizeof *items);
+    if (!items)
+        return gr_fail_memory(err, "names of classes");
+    for (int64_t i = 0; i < count; i++)
+        items[i] = gr_dataset_class_name(dataset, i);
+    bool ok = true;
+    if (training || !names->count) {
+        ok = gr_class_names_set(names, items, count, err);
+        names->of_training = training;
+    } else {
+        const int64_t place = gr_class_names_misplaced(names, items, count, &at);
+        if (place >= 0)
+            gr_log(model->context, GR_LOG_WARNING,
+                   "data.%s: label %" PRId64 " is '%s', which was label %" PRId64
+                   " in training: are the same classes there?",
+                   part, at, items[at], place);
+    }
+    free(items);
+    return ok;
+}
+
 bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
                      int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err)
 {
@@ -50,7 +86,7 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
     batches->dataset =
         gr_dataset_open(&found->data, &batches->image->shape, batches->label->classes, context->log,
                         context->log_user, err);
-    if (!batches->dataset)
+    if (!batches->dataset || !meet_names(model, batches->dataset, part, training, err))
         return false;
     const struct gr_loader_options options = {
         .batch = batch,

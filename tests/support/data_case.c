@@ -37,6 +37,7 @@ static int remove_one(const char *path, const struct stat *status, int type, str
 void gr_data_case_release(struct gr_data_case *test)
 {
     assert_int_equal(nftw(test->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    gr_pipeline_scratch_release(&test->scratch);
     gr_pool_release(&test->pool);
 }
 
@@ -147,6 +148,22 @@ struct gr_data_part *gr_data_case_part(struct gr_data_case *test, const char *so
     *part = (struct gr_data_part){
         "train", gr_data_case_choose(test, gr_data_sources, source, attrs), choices, n_transforms};
     return part;
+}
+
+void gr_data_case_apply(struct gr_data_case *test, const struct gr_data_part *part,
+                        const struct gr_view *view, const struct gr_shape *shape,
+                        const struct gr_random_key *key, float *out)
+{
+    struct gr_pipeline pipeline;
+    struct gr_pipeline_run run;
+    struct gr_error err = {0};
+    const struct gr_extent extent = {view->channels, view->height, view->width, view->height,
+                                     view->width};
+    gr_pipeline_init(&pipeline, part, &extent, shape, &err);
+    assert_string_equal(err.message, "");
+    gr_pipeline_start(&run, &pipeline, key, &test->scratch);
+    gr_pipeline_finish(&run, view, out, &err);
+    assert_string_equal(err.message, "");
 }
 
 const char *gr_data_case_idx(struct gr_data_case *test, int count, int height, int width,

@@ -7,6 +7,7 @@
 
 #include "data/dataset.h"
 #include "data/kinds.h"
+#include "data/pipeline.h"
 
 /* One test's pool, folder and log. */
 struct gr_data_case {
@@ -14,6 +15,7 @@ struct gr_data_case {
     char *folder; /* fresh, and removed at the end with all in it */
     int n_warnings;
     char warning[1200]; /* the last */
+    struct gr_pipeline_scratch scratch;
 };
 
 void gr_data_case_init(struct gr_data_case *test);
@@ -34,6 +36,11 @@ struct gr_choice gr_data_case_choose(struct gr_data_case *test, const struct gr_
 struct gr_data_part *gr_data_case_part(struct gr_data_case *test, const char *source,
                                        const char *attrs, const char *const *transforms,
                                        int n_transforms);
+
+/* Takes a view through a part's transforms into out, f32 of that shape; they must end there. */
+void gr_data_case_apply(struct gr_data_case *test, const struct gr_data_part *part,
+                        const struct gr_view *view, const struct gr_shape *shape,
+                        const struct gr_random_key *key, float *out);
 
 /* IDX files of count images: pixel i of the whole file is i % 251, label n is n % classes. */
 const char *gr_data_case_idx(struct gr_data_case *test, int count, int height, int width,
