@@ -385,17 +385,36 @@ struct gr_train_result {
 bool gr_train(struct gr_model *model, const struct gr_train_options *options,
               struct gr_train_result *result, struct gr_error *err);
 
+/* How the images of a class fared. */
+struct gr_class_result {
+    char name[64];         /* "" where neither model nor data have one */
+    int64_t images, right; /* top-1 */
+    int64_t mistaken_for;  /* the wrong class most often predicted for it, or -1 */
+    int64_t mistaken;      /* how often */
+};
+
 struct gr_eval_options {
     const char *part; /* of the data section; NULL: "test" if there, else "val" */
     int64_t batch;
     enum gr_precision precision;
-    const char *csv;     /* per image: path, label, predicted, probability, loss; NULL: none */
-    int64_t max_corrupt; /* as in gr_train_options */
+    /*
+     * As AlexNet was tested: the output, which must be a softmax, is averaged over ten windows of
+     * each image, the centre and the four corners and their reflections, in the place of the part's
+     * last crop. A batch is then so many windows. Loss and accuracies are of the averages.
+     */
+    bool ten_crop;
+    const char *csv; /* per image: file, label, predicted, probability, loss, rank, top5; or NULL */
+    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg (drawn) */
+    size_t n_confusion;                /*   of them */
+    struct gr_class_result *per_class; /* [gr_model_classes] to fill in, or NULL */
+    int64_t max_corrupt;               /* as in gr_train_options */
     gr_progress_fn *progress;
     void *progress_user;
 };
 
 struct gr_eval_result {
+    const char *part; /* of the data, as in the options or the model */
+    int views;        /* of each image: 1, or 10 */
     int64_t images, skipped;
     double seconds, loss;
     struct gr_metric metrics[GR_MAX_METRICS]; /* the model's accuracies */
@@ -411,12 +430,18 @@ struct gr_prediction {
     float probability;
 };
 
+struct gr_predict_options {
+    int top;       /* classes for each image, at least 1 */
+    bool ten_crop; /* as in gr_eval_options */
+};
+
 /*
  * Classifies image files (JPEG) with the preprocessing of the model's data section. `predictions`
  * holds n_images × top rows, best first. An unreadable image is an error that names it.
  */
-bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
-                struct gr_prediction *predictions, struct gr_error *err);
+bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images,
+                const struct gr_predict_options *options, struct gr_prediction *predictions,
+                struct gr_error *err);
 
 /* A sample of the data section and what the model makes of it. */
 struct gr_sample {
@@ -429,9 +454,9 @@ struct gr_sample {
  * Classifies `count` samples of a part of the data section (NULL: "test" if there, else "val") from
  * `first` on, as gr_predict does files. An unreadable sample is an error that names it.
  */
-bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count, int top,
-                     struct gr_sample *samples, struct gr_prediction *predictions,
-                     struct gr_error *err);
+bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count,
+                     const struct gr_predict_options *options, struct gr_sample *samples,
+                     struct gr_prediction *predictions, struct gr_error *err);
 
 /* ---- checks and documentation ------------------------------------------------------------ */
 

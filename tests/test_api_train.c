@@ -478,14 +478,15 @@ static void predictions_are_the_models_probabilities_best_first(void **state)
     struct gr_error err = {0};
     const char *images[IMAGES];
     uint8_t colours[IMAGES][3];
+    const struct gr_predict_options top = {.top = TOP};
     struct gr_prediction all[IMAGES * TOP], one[TOP];
     struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
     write_images(images, colours);
-    gr_api_ok(gr_predict(model, images, IMAGES, TOP, all, &err), &err);
+    gr_api_ok(gr_predict(model, images, IMAGES, &top, all, &err), &err);
     for (int i = 0; i < IMAGES; i++) {
         float prob[4];
         probabilities(model, colours[i], prob);
-        gr_api_ok(gr_predict(model, &images[i], 1, TOP, one, &err), &err);
+        gr_api_ok(gr_predict(model, &images[i], 1, &top, one, &err), &err);
         for (int k = 0; k < TOP; k++) {
             const struct gr_prediction *row = &all[i * TOP + k];
             assert_true(row->index >= 0 && row->index < 4);
@@ -504,15 +505,16 @@ static void an_image_that_cannot_be_read_is_named(void **state)
 {
     (void)state;
     struct gr_error err = {0};
+    const struct gr_predict_options first = {.top = 1};
     struct gr_prediction rows[1];
     const char *missing[] = {gr_api_path("missing.jpg")}, *text[] = {gr_api_path("text.jpg")};
     struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
     gr_api_write("text.jpg", "not a picture");
-    assert_false(gr_predict(model, missing, 1, 1, rows, &err));
+    assert_false(gr_predict(model, missing, 1, &first, rows, &err));
     assert_int_equal(err.status, GR_ERR_DATA);
     assert_non_null(strstr(err.message, "missing.jpg"));
     err = (struct gr_error){0};
-    assert_false(gr_predict(model, text, 1, 1, rows, &err));
+    assert_false(gr_predict(model, text, 1, &first, rows, &err));
     assert_int_equal(err.status, GR_ERR_DATA);
     assert_non_null(strstr(err.message, "text.jpg"));
     gr_model_free(model);

@@ -35,4 +35,5 @@ void gr_settings_release(struct gr_settings *settings)
     words_release(&settings->operands);
     words_release(&settings->sets);
     words_release(&settings->fetch);
+    words_release(&settings->confusion);
 }
