@@ -380,6 +380,7 @@ struct gr_train_result {
     double best; /* of the monitored figure */
     const char *monitor;
     bool interrupted;
+    bool plateau; /* the plateau after the last drop of the rate ended it */
 };
 
 bool gr_train(struct gr_model *model, const struct gr_train_options *options,

@@ -22,6 +22,8 @@ static void tell_result(const struct gr_session *session, const struct gr_train_
            result->epochs, result->epochs == 1 ? "" : "s", result->steps);
     if (result->monitor && isfinite(result->best))
         printf(", best %s %.4f", result->monitor, result->best);
+    if (result->plateau)
+        printf(", ended by the plateau after the last drop");
     printf("; kept in %s\n", out);
 }
 
