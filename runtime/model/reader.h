@@ -63,6 +63,9 @@ struct gr_reader {
     struct gr_map alias_of; /* name -> struct gr_alias */
     struct gr_map input_of; /* name -> struct gr_model_input */
 
+    const struct gr_doc *vars; /* mapping of the model's variables; NULL: none */
+    bool *vars_used;           /* of each */
+
     struct gr_override *waiting; /* overrides of nodes inside blocks */
 
     /* While a data part is read: unset variables are noted here, not reported. */
@@ -161,11 +164,15 @@ struct gr_block_scope {
 };
 
 /*
- * A copy of doc with $(expressions) replaced. scope NULL: outside blocks, where any is a mistake.
- * NULL: out of memory or room.
+ * A copy of doc with $(expressions) replaced. scope NULL: outside blocks, where they are of `vars`,
+ * or a mistake. NULL: out of memory or room.
  */
 struct gr_doc *gr_variables_block(struct gr_reader *reader, const struct gr_doc *doc,
                                   const struct gr_block_scope *scope);
+
+/* Takes the model's `vars`, then notes those that nothing has used: a misspelt --set. */
+bool gr_variables_read(struct gr_reader *reader);
+void gr_variables_check_used(struct gr_reader *reader);
 
 /* ---- blocks.c ---------------------------------------------------------------------------- */
 
