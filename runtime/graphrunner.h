@@ -135,6 +135,12 @@ struct gr_model;
 struct gr_model_options {
     const char *const *sets; /* "train.batch=64", applied in turn over the file's keys */
     size_t n_sets;
+    /*
+     * Nodes whose parameters are not trained, as by their own `freeze: true`: patterns of their
+     * names with "*", "?" and "[ab]". Backward nodes that this makes useless are not there.
+     */
+    const char *const *freeze;
+    size_t n_freeze;
     uint64_t seed; /* of initial weights, dropout, shuffling and augmentation */
     const char
         *data_dir; /* overrides where relative data paths start; NULL: the model file's folder */
@@ -165,6 +171,47 @@ bool gr_model_save_weights(struct gr_model *model, const char *path, struct gr_e
 
 /* By name. Every parameter of the model must be there with its shape; extra tensors are ignored. */
 bool gr_model_load_weights(struct gr_model *model, const char *path, struct gr_error *err);
+
+/* What became of a tensor when weights were taken over. */
+enum gr_transfer {
+    GR_TRANSFER_LOADED,
+    GR_TRANSFER_SHAPE,    /* the shapes differ: the parameter keeps its initial values */
+    GR_TRANSFER_MISSING,  /* the file has none of that name: the same */
+    GR_TRANSFER_LEFT_OUT, /* by only and except: the same */
+    GR_TRANSFER_UNUSED,   /* the model has no parameter of that name */
+};
+
+struct gr_transfer_row {
+    enum gr_transfer outcome;
+    const char *name;             /* of the model's parameter; NULL: unused */
+    const char *source;           /* of the file's tensor; NULL: missing or left out */
+    struct gr_shape ours, theirs; /* of those that there are */
+};
+
+/* Patterns are of names with "*", "?" and "[ab]"; "conv1" stands for "conv1.weight" too. */
+struct gr_transfer_options {
+    const char *const *only; /* parameters of the model to load; none: all */
+    size_t n_only;
+    const char *const *except; /* but not these */
+    size_t n_except;
+    /*
+     * Names of the file made the model's: "features.0=conv1" renames a tensor and those below it
+     * ("features.0.weight"), "module.=" takes a prefix off, "layer*.fc*=fc*.*" by a pattern, each
+     * "*" of which stands for the same in both. The first that fits counts.
+     */
+    const char *const *rename;
+    size_t n_rename;
+    void (*row)(void *user, const struct gr_transfer_row *row); /* hears of each; may be NULL */
+    void *row_user;
+};
+
+/*
+ * Takes weights over from another model by name: what fits is loaded, the rest keeps its values. A
+ * pattern or a renaming that concerns nothing is a usage error with a suggestion, a file of which
+ * nothing could be loaded a data error; the model is then as it was.
+ */
+bool gr_model_transfer_weights(struct gr_model *model, const char *path,
+                               const struct gr_transfer_options *options, struct gr_error *err);
 
 /* Copies a parameter out of (in to) the model: plain f32, count elements. */
 bool gr_model_get_parameter(struct gr_model *model, const char *name, float *data, size_t count,

@@ -262,6 +262,12 @@ static void training_goes_on(void **state)
     do_section("Training");
 }
 
+static void fine_tuning_takes_weights_over(void **state)
+{
+    (void)state;
+    do_section("Fine-tuning");
+}
+
 static void evaluation_writes_what_it_says(void **state)
 {
     static const char *const files[] = {"images.csv", "confusion.csv", "confusion.svg"};
@@ -413,6 +419,7 @@ int main(void)
         cmocka_unit_test(the_examples_of_the_language_are_models),
         cmocka_unit_test(the_commands_do_what_it_shows),
         cmocka_unit_test(training_goes_on),
+        cmocka_unit_test(fine_tuning_takes_weights_over),
         cmocka_unit_test(evaluation_writes_what_it_says),
         cmocka_unit_test(the_example_of_the_api_builds_from_an_installed_tree_and_trains),
         cmocka_unit_test(the_op_that_the_developers_readme_adds_compiles),

@@ -166,6 +166,39 @@ static void a_trained_model_evaluates_and_predicts(void **state)
     check_ten_crop();
 }
 
+static void weights_are_taken_over_with_a_table(void **state)
+{
+    char folder[GR_FOLDER_PATH], path[GR_FOLDER_PATH];
+    (void)state;
+    train_model();
+    gr_folder_file("tuned", folder);
+    struct gr_outcome outcome = gr_tool_run(
+        0, "train", gr_tool_model(), "--weights", best, "--out", folder, "--epochs", "1", "--set",
+        "nodes.fc.out_features=9", "--freeze", "conv*", "--set", "inputs.label.classes=9", "--set",
+        "class_names=[a, b, c, d, e, f, g, h, i]", NULL);
+    gr_tool_contains(outcome.err, "parameter ");
+    gr_tool_contains(outcome.err, "conv1.weight  ");
+    gr_tool_contains(outcome.err, "  loaded   conv1.weight\n");
+    gr_tool_contains(outcome.err, "  skipped  fc.weight 4×");
+    gr_tool_contains(outcome.err, "\n2 loaded from ");
+    gr_tool_contains(outcome.err, ", 2 skipped, 0 missing, 0 left out\n");
+    gr_outcome_release(&outcome);
+    char *text = gr_tool_read(gr_folder_file("tuned/model.yaml", path));
+    gr_tool_contains(text, "freeze: true");
+    free(text);
+    outcome =
+        gr_tool_run(0, "train", path, "--weights", best, "--resume", folder, "--epochs", "2", NULL);
+    gr_tool_contains(outcome.out, "2 epochs");
+    gr_tool_lacks(outcome.err, "loaded");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "train", gr_tool_model(), "--only", "conv1", NULL);
+    gr_tool_contains(outcome.err, "--only, --except and --rename are about --weights FILE");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "train", gr_tool_model(), "--freeze", "fcc", NULL);
+    gr_tool_contains(outcome.err, "did you mean 'fc'?");
+    gr_outcome_release(&outcome);
+}
+
 static void quiet_training_prints_the_result_only(void **state)
 {
     (void)state;
@@ -490,6 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_trained_model_evaluates_and_predicts),
+        TEST(weights_are_taken_over_with_a_table),
         TEST(quiet_training_prints_the_result_only),
         TEST(a_diverging_run_exits_with_6),
         TEST(missing_data_exit_with_4),

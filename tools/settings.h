@@ -32,6 +32,7 @@ struct gr_settings {
     const char *out, *resume, *weights, *save_weights;
     const char *part, *csv, *inputs, *outputs, *trace, *profile;
     struct gr_words fetch, confusion;
+    struct gr_words only, except, rename, freeze;
     int mode; /* enum gr_mode */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
     int64_t memory_budget; /* bytes; 0: not said */

@@ -122,7 +122,8 @@ static bool read_document(struct gr_reader *reader, const struct gr_source *sour
         return false;
     gr_variables_check_used(reader);
     return gr_overrides_apply_waiting(reader) && gr_nodes_read(reader) &&
-           gr_sections_rest(reader) && !reader->maker.failed && gr_model_graph_check(reader, err);
+           gr_sections_rest(reader) && !reader->maker.failed && gr_model_graph_check(reader, err) &&
+           gr_nodes_check_freeze(reader, err);
 }
 
 /* ---- beginning and end ------------------------------------------------------------------- */
@@ -167,7 +168,8 @@ static bool parse(struct gr_model_file *file, const char *text, size_t length,
                   const struct gr_model_options *options, gr_log_fn *log, void *log_user,
                   struct gr_error *err)
 {
-    struct gr_reader reader = {.pool = &file->pool, .ops = file->ops, .file = file};
+    struct gr_reader reader = {
+        .pool = &file->pool, .ops = file->ops, .options = options, .file = file};
     struct gr_error own = {0};
     reader.diagnostics.pool = reader.maker.pool = reader.pool;
     reader.maker.diagnostics = &reader.diagnostics;

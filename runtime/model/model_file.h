@@ -26,7 +26,8 @@
  * block use stands for the block's output; its nodes are named USE.NODE. A node whose `when` is
  * false is left out and its name stands for its first input.
  *
- * $(...) is an expression of whole numbers, of a block's parameters inside it, of `vars` everywhere.
+ * $(...) is an expression of whole numbers, of a block's parameters inside it, of `vars`
+ * everywhere.
  * ${VAR} and ${VAR:-default} read the environment; quoted, they may still be numbers. $${ and $$(
  * write ${ and $(. Top-level keys that begin with a dot are ignored: a place for anchors.
  */

@@ -52,6 +52,7 @@ struct gr_reader {
     struct gr_diagnostics diagnostics;
     struct gr_doc_maker maker;
     const struct gr_registry *ops;
+    const struct gr_model_options *options; /* may be NULL */
     struct gr_model_file *file;
     struct gr_doc *root;
     const char *folder;   /* of the model file */
@@ -191,6 +192,9 @@ const char *gr_nodes_resolve(struct gr_reader *reader, const struct gr_reference
 
 /* Turns the drafts into file->nodes, in topological order, and the document's nodes into them. */
 bool gr_nodes_read(struct gr_reader *reader);
+
+/* A usage error if one of options->freeze matches no node with parameters. */
+bool gr_nodes_check_freeze(const struct gr_reader *reader, struct gr_error *err);
 
 /* ---- sections.c -------------------------------------------------------------------------- */
 

@@ -139,6 +139,18 @@ static void recall_kernels(const struct trainer *t)
                err.message);
 }
 
+static bool check_trainable(const struct gr_plan *plan, struct gr_error *err)
+{
+    for (size_t v = 0; v < plan->graph->n_values; v++) {
+        const struct gr_value *value = plan->graph->values[v];
+        if (value->parameter && value->parameter->trainable)
+            return true;
+    }
+    return gr_fail(err, GR_ERR_USAGE,
+                   "there is nothing to train: all parameters of '%s' are frozen",
+                   plan->model->file->name);
+}
+
 static bool set_up(struct trainer *t, struct gr_error *err)
 {
     const struct gr_train_options *o = t->options;
@@ -164,8 +176,10 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     t->steps_per_epoch = gr_loader_batches(t->data.loader);
     recall_kernels(t);
     t->plan = gr_plan_new(model, &options, err);
-    if (!t->plan || (t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
-                                                   model, batch, o->precision, NULL, err))))
+    if (!t->plan || !check_trainable(t->plan, err))
+        return false;
+    if ((t->validation.loader &&
+         !(t->validation_plan = gr_evaluation_plan(model, batch, o->precision, NULL, err))))
         return false;
     if (o->resume) { /* after the plan, which made the optimizer's states */
         char path[PATH_SIZE];
