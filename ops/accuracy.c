@@ -78,6 +78,11 @@ static bool accuracy_infer(struct gr_node *node, struct gr_error *err)
     return gr_node_output(node, NULL, GR_F32, &scalar, err) != NULL;
 }
 
+static int64_t accuracy_top_k(const void *attrs)
+{
+    return ((const struct accuracy_attrs *)attrs)->k;
+}
+
 const struct gr_op gr_op_accuracy = {
     .kind = {.name = "accuracy",
              .doc = "the share of rows whose label is among the k highest scores; rows labelled -1 "
@@ -90,4 +95,5 @@ const struct gr_op gr_op_accuracy = {
     .input_doc = "scores [N, C], labels [N]",
     .infer = accuracy_infer,
     .plan = accuracy_plan,
+    .top_k = accuracy_top_k,
 };

@@ -135,6 +135,12 @@ struct gr_model;
 struct gr_model_options {
     const char *const *sets; /* "train.batch=64", applied in turn over the file's keys */
     size_t n_sets;
+    /*
+     * Nodes whose parameters are not trained, as by their own `freeze: true`: patterns of their
+     * names with "*", "?" and "[ab]". Backward nodes that this makes useless are not there.
+     */
+    const char *const *freeze;
+    size_t n_freeze;
     uint64_t seed; /* of initial weights, dropout, shuffling and augmentation */
     const char
         *data_dir; /* overrides where relative data paths start; NULL: the model file's folder */
@@ -168,6 +174,47 @@ bool gr_model_save_weights(struct gr_model *model, const char *path, struct gr_e
 
 /* By name. Every parameter of the model must be there with its shape; extra tensors are ignored. */
 bool gr_model_load_weights(struct gr_model *model, const char *path, struct gr_error *err);
+
+/* What became of a tensor when weights were taken over. */
+enum gr_transfer {
+    GR_TRANSFER_LOADED,
+    GR_TRANSFER_SHAPE,    /* the shapes differ: the parameter keeps its initial values */
+    GR_TRANSFER_MISSING,  /* the file has none of that name: the same */
+    GR_TRANSFER_LEFT_OUT, /* by only and except: the same */
+    GR_TRANSFER_UNUSED,   /* the model has no parameter of that name */
+};
+
+struct gr_transfer_row {
+    enum gr_transfer outcome;
+    const char *name;             /* of the model's parameter; NULL: unused */
+    const char *source;           /* of the file's tensor; NULL: missing or left out */
+    struct gr_shape ours, theirs; /* of those that there are */
+};
+
+/* Patterns are of names with "*", "?" and "[ab]"; "conv1" stands for "conv1.weight" too. */
+struct gr_transfer_options {
+    const char *const *only; /* parameters of the model to load; none: all */
+    size_t n_only;
+    const char *const *except; /* but not these */
+    size_t n_except;
+    /*
+     * Names of the file made the model's: "features.0=conv1" renames a tensor and those below it
+     * ("features.0.weight"), "module.=" takes a prefix off, "layer*.fc*=fc*.*" by a pattern, each
+     * "*" of which stands for the same in both. The first that fits counts.
+     */
+    const char *const *rename;
+    size_t n_rename;
+    void (*row)(void *user, const struct gr_transfer_row *row); /* hears of each; may be NULL */
+    void *row_user;
+};
+
+/*
+ * Takes weights over from another model by name: what fits is loaded, the rest keeps its values. A
+ * pattern or a renaming that concerns nothing is a usage error with a suggestion, a file of which
+ * nothing could be loaded a data error; the model is then as it was.
+ */
+bool gr_model_transfer_weights(struct gr_model *model, const char *path,
+                               const struct gr_transfer_options *options, struct gr_error *err);
 
 /* Copies a parameter out of (in to) the model: plain f32, count elements. */
 bool gr_model_get_parameter(struct gr_model *model, const char *name, float *data, size_t count,
@@ -383,22 +430,42 @@ struct gr_train_result {
     double best; /* of the monitored figure */
     const char *monitor;
     bool interrupted;
+    bool plateau; /* the plateau after the last drop of the rate ended it */
 };
 
 bool gr_train(struct gr_model *model, const struct gr_train_options *options,
               struct gr_train_result *result, struct gr_error *err);
 
+/* How the images of a class fared. */
+struct gr_class_result {
+    char name[64];         /* "" where neither model nor data have one */
+    int64_t images, right; /* top-1 */
+    int64_t mistaken_for;  /* the wrong class most often predicted for it, or -1 */
+    int64_t mistaken;      /* how often */
+};
+
 struct gr_eval_options {
     const char *part; /* of the data section; NULL: "test" if there, else "val" */
     int64_t batch;
     enum gr_precision precision;
-    const char *csv;     /* per image: path, label, predicted, probability, loss; NULL: none */
-    int64_t max_corrupt; /* as in gr_train_options */
+    /*
+     * As AlexNet was tested: the output, which must be a softmax, is averaged over ten windows of
+     * each image, the centre and the four corners and their reflections, in the place of the part's
+     * last crop. A batch is then so many windows. Loss and accuracies are of the averages.
+     */
+    bool ten_crop;
+    const char *csv; /* per image: file, label, predicted, probability, loss, rank, top5; or NULL */
+    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg (drawn) */
+    size_t n_confusion;                /*   of them */
+    struct gr_class_result *per_class; /* [gr_model_classes] to fill in, or NULL */
+    int64_t max_corrupt;               /* as in gr_train_options */
     gr_progress_fn *progress;
     void *progress_user;
 };
 
 struct gr_eval_result {
+    const char *part; /* of the data, as in the options or the model */
+    int views;        /* of each image: 1, or 10 */
     int64_t images, skipped;
     double seconds, loss;
     struct gr_metric metrics[GR_MAX_METRICS]; /* the model's accuracies */
@@ -414,13 +481,19 @@ struct gr_prediction {
     float probability;
 };
 
+struct gr_predict_options {
+    int top;       /* classes for each image, at least 1 */
+    bool ten_crop; /* as in gr_eval_options */
+};
+
 /*
  * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section.
  * `predictions` holds n_images × top rows, best first. An unreadable image is an error that names
  * it.
  */
-bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images, int top,
-                struct gr_prediction *predictions, struct gr_error *err);
+bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images,
+                const struct gr_predict_options *options, struct gr_prediction *predictions,
+                struct gr_error *err);
 
 /* A sample of the data section and what the model makes of it. */
 struct gr_sample {
@@ -433,9 +506,9 @@ struct gr_sample {
  * Classifies `count` samples of a part of the data section (NULL: "test" if there, else "val") from
  * `first` on, as gr_predict does files. An unreadable sample is an error that names it.
  */
-bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count, int top,
-                     struct gr_sample *samples, struct gr_prediction *predictions,
-                     struct gr_error *err);
+bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count,
+                     const struct gr_predict_options *options, struct gr_sample *samples,
+                     struct gr_prediction *predictions, struct gr_error *err);
 
 /* ---- pictures: PNG files, which appear whole or not at all; "-" is standard output --------- */
 

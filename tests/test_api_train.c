@@ -1,5 +1,5 @@
 /*
- * Training, evaluation and prediction through the public API: what they come to, and that neither
+ * Training and evaluation through the public API: what they come to, and that neither
  * an interruption nor the size of a batch changes it.
  */
 #include <inttypes.h>
@@ -14,9 +14,8 @@
 #include <jansson.h>
 
 #include "support/api_case.h"
-#include "support/make_jpeg.h"
 
-enum { VALIDATION = 23, STEPS = 7 /* an epoch: 60 images in full batches of 8 */, PIXELS = 144 };
+enum { VALIDATION = 23, STEPS = 7 /* an epoch: 60 images in full batches of 8 */ };
 
 /* ---- watching a run ---------------------------------------------------------------------- */
 
@@ -216,6 +215,69 @@ static void a_rate_without_measure_is_reported_as_divergence(void **state)
     assert_non_null(strstr(err.message, "diverged in step"));
     assert_non_null(strstr(err.message, "made by node"));
     gr_model_free(model);
+}
+
+/* ---- plateau ----------------------------------------------------------------------------- */
+
+/* Nothing improves by so much: the first validation counts, each one after it is a plateau. */
+static const char *const never_better[] = {
+    "train.epochs=90", "train.learning_rate={plateau: {base: 0.01, patience: 1, threshold: 10}}",
+    NULL};
+
+static struct gr_train_result train_to_the_plateau(const char *out, const char *resume,
+                                                   int64_t epochs)
+{
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, never_better);
+    const struct gr_train_options options = {.out = out, .resume = resume, .epochs = epochs};
+    gr_api_ok(gr_train(model, &options, &result, &err), &err);
+    gr_model_free(model);
+    return result;
+}
+
+static void the_plateau_after_three_drops_ends_the_training(void **state)
+{
+    (void)state;
+    static const double rates[] = {0.01, 0.01, 0.001, 0.0001, 0.00001};
+    struct gr_error err = {0};
+    const char *out = gr_api_path("run");
+    const struct gr_train_result result = train_to_the_plateau(out, NULL, 0);
+    assert_int_equal(result.epochs, 5);
+    assert_true(result.plateau);
+    assert_false(result.interrupted);
+    json_t *lines = read_metrics(out);
+    assert_int_equal(json_array_size(lines), 10);
+    for (size_t i = 0; i < 10; i++) {
+        const double rate = number(json_array_get(lines, i), "learning_rate");
+        assert_true(fabs(rate / rates[i / 2] - 1) < 1e-9);
+    }
+    json_decref(lines);
+    assert_non_null(strstr(gr_api_log(), "plateau: top1 improves no more; drop 1 of the learning "
+                                         "rate, 0.01 to 0.001\n"));
+    assert_non_null(strstr(gr_api_log(), "drop 3 of the learning rate, 0.0001 to 1e-05\n"));
+    assert_non_null(strstr(gr_api_log(), "all drops are done; training ends\n"));
+    static const char *const files[] = {"latest.safetensors", "best.safetensors"};
+    for (int i = 0; i < 2; i++) {
+        struct gr_tensor_file *file = gr_tensor_file_read(within(out, files[i]), &err);
+        gr_api_ok(file != NULL, &err);
+        gr_tensor_file_free(file);
+    }
+}
+
+static void a_run_that_its_plateau_ended_stays_ended(void **state)
+{
+    (void)state;
+    const char *out = gr_api_path("run"), *parts = gr_api_path("parts");
+    train_to_the_plateau(out, NULL, 0);
+    const struct gr_train_result again = train_to_the_plateau(out, out, 100);
+    assert_int_equal(again.epochs, 5);
+    assert_true(again.plateau);
+    for (int64_t epochs = 1; epochs <= 3; epochs += 2) /* the drops so far are remembered */
+        assert_false(train_to_the_plateau(parts, epochs > 1 ? parts : NULL, epochs).plateau);
+    assert_int_equal(train_to_the_plateau(parts, parts, 0).epochs, 5);
+    gr_api_expect_same_tensors(within(out, "latest.safetensors"),
+                               within(parts, "latest.safetensors"));
 }
 
 /* ---- interruption ------------------------------------------------------------------------ */
@@ -437,87 +499,6 @@ static void evaluation_of_a_part_that_is_not_there_is_refused(void **state)
     gr_model_free(model);
 }
 
-/* ---- prediction -------------------------------------------------------------------------- */
-
-enum { IMAGES = 20, TOP = 3 };
-
-/* Files of one colour each. */
-static void write_images(const char *images[IMAGES], uint8_t colours[IMAGES][3])
-{
-    static char names[IMAGES][32], paths[IMAGES][1024];
-    for (int i = 0; i < IMAGES; i++) {
-        for (int c = 0; c < 3; c++)
-            colours[i][c] = (uint8_t)((i * 97 + c * 71 + 30) % 220 + 10);
-        snprintf(names[i], sizeof names[i], "image%d.jpg", i);
-        snprintf(paths[i], sizeof paths[i], "%s", gr_api_path(names[i]));
-        assert_true(
-            gr_make_plain_jpeg(paths[i], 12, 12, colours[i][0], colours[i][1], colours[i][2]));
-        images[i] = paths[i];
-    }
-}
-
-/* The probabilities of an image of one colour by a plan of our own. */
-static void probabilities(struct gr_model *model, const uint8_t colour[3], float prob[4])
-{
-    struct gr_error err = {0};
-    float image[3 * PIXELS];
-    struct gr_plan *plan = gr_plan_new(model, &(struct gr_plan_options){.batch = 1}, &err);
-    gr_api_ok(plan != NULL, &err);
-    for (int i = 0; i < 3 * PIXELS; i++)
-        image[i] = ((float)colour[i / PIXELS] / 255 - 0.5f) / 0.25f;
-    gr_api_ok(gr_plan_feed(plan, "image", image, sizeof image, &err), &err);
-    gr_api_ok(gr_plan_run(plan, &err), &err);
-    gr_api_ok(gr_plan_fetch(plan, "prob", prob, 4 * sizeof *prob, &err), &err);
-    gr_plan_free(plan);
-}
-
-static void predictions_are_the_models_probabilities_best_first(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"north", "east", "south", "west"};
-    struct gr_error err = {0};
-    const char *images[IMAGES];
-    uint8_t colours[IMAGES][3];
-    struct gr_prediction all[IMAGES * TOP], one[TOP];
-    struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
-    write_images(images, colours);
-    gr_api_ok(gr_predict(model, images, IMAGES, TOP, all, &err), &err);
-    for (int i = 0; i < IMAGES; i++) {
-        float prob[4];
-        probabilities(model, colours[i], prob);
-        gr_api_ok(gr_predict(model, &images[i], 1, TOP, one, &err), &err);
-        for (int k = 0; k < TOP; k++) {
-            const struct gr_prediction *row = &all[i * TOP + k];
-            assert_true(row->index >= 0 && row->index < 4);
-            assert_string_equal(row->class_name, names[row->index]);
-            assert_true(fabsf(row->probability - prob[row->index]) < 0.02f); /* JPEG rounds */
-            assert_true(k == 0 || row[-1].probability >= row->probability);
-            assert_int_equal(one[k].index, row->index);
-            assert_true(fabsf(one[k].probability - row->probability) < 1e-5f);
-        }
-        assert_true(all[i * TOP].index != all[i * TOP + 1].index);
-    }
-    gr_model_free(model);
-}
-
-static void an_image_that_cannot_be_read_is_named(void **state)
-{
-    (void)state;
-    struct gr_error err = {0};
-    struct gr_prediction rows[1];
-    const char *missing[] = {gr_api_path("missing.jpg")}, *text[] = {gr_api_path("text.jpg")};
-    struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
-    gr_api_write("text.jpg", "not a picture");
-    assert_false(gr_predict(model, missing, 1, 1, rows, &err));
-    assert_int_equal(err.status, GR_ERR_DATA);
-    assert_non_null(strstr(err.message, "missing.jpg"));
-    err = (struct gr_error){0};
-    assert_false(gr_predict(model, text, 1, 1, rows, &err));
-    assert_int_equal(err.status, GR_ERR_DATA);
-    assert_non_null(strstr(err.message, "text.jpg"));
-    gr_model_free(model);
-}
-
 /* ---- gradient check ---------------------------------------------------------------------- */
 
 static void count_good(void *user, const struct gr_gradcheck_row *row)
@@ -557,6 +538,8 @@ int main(void)
         API_TEST(a_folder_that_holds_a_run_is_not_overwritten),
         API_TEST(steps_bound_a_run_and_epochs_can_be_more),
         API_TEST(a_rate_without_measure_is_reported_as_divergence),
+        API_TEST(the_plateau_after_three_drops_ends_the_training),
+        API_TEST(a_run_that_its_plateau_ended_stays_ended),
         API_TEST(a_run_resumed_in_mid_epoch_ends_with_the_same_bits),
         API_TEST(a_run_resumed_several_times_ends_with_the_same_bits),
         API_TEST(a_run_resumed_between_epochs_ends_with_the_same_bits),
@@ -567,8 +550,6 @@ int main(void)
         API_TEST(two_runs_with_one_seed_give_the_same_bits),
         API_TEST(every_image_counts_once_whatever_the_batch),
         API_TEST(evaluation_of_a_part_that_is_not_there_is_refused),
-        API_TEST(predictions_are_the_models_probabilities_best_first),
-        API_TEST(an_image_that_cannot_be_read_is_named),
         API_TEST(the_gradients_of_every_kind_of_layer_are_the_numeric_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,7 +78,8 @@ static void names_of_folders_are_there_without_the_folders(void **state)
     assert_null(gr_model_class_name(model, -1));
     const char *image = gr_api_path("val/ash/x.jpg");
     struct gr_prediction rows[3];
-    gr_api_ok(gr_predict(model, &image, 1, 3, rows, &err), &err);
+    const struct gr_predict_options top = {.top = 3};
+    gr_api_ok(gr_predict(model, &image, 1, &top, rows, &err), &err);
     for (int k = 0; k < 3; k++)
         assert_string_equal(rows[k].class_name, trees[rows[k].index]);
     const char *again = gr_api_path("again.safetensors");

@@ -404,6 +404,42 @@ static void overrides_reach_into_blocks(void **state)
     assert_int_equal(int_of("u2.main.a", "out_channels"), 9);
 }
 
+static const char with_vars[] =
+    "format: 1\n"
+    "vars: {classes: 4, width: $(2 * classes), n: 9}\n"
+    "inputs: {image: {shape: [3, 8, 8]}, label: {classes: $(classes)}}\n"
+    "blocks:\n"
+    "  b: {params: {n: 1}, inputs: [x], nodes: [\n"
+    "    {name: c, op: conv, out_channels: $(width + n), kernel: 3}]}\n"
+    "nodes:\n"
+    "  - {name: u, block: b, inputs: image, n: $(n - 1)}\n"
+    "  - {name: fc, op: linear, out_features: $(classes)}\n"
+    "  - {name: loss, op: softmax_cross_entropy, inputs: [fc, label]}\n"
+    "train: {loss: loss, batch: $(width), optimizer: sgd, learning_rate: 0.1}\n";
+
+static void expect_vars(int64_t classes)
+{
+    assert_int_equal(file->classes, classes);
+    assert_int_equal(int_of("fc", "out_features"), classes);
+    assert_int_equal(file->batch, 2 * classes);
+    assert_int_equal(int_of("u.c", "out_channels"), 2 * classes + 8); /* the block's own n */
+}
+
+static void variables_stand_everywhere_and_one_override_changes_them_all(void **state)
+{
+    (void)state;
+    read_model(with_vars);
+    expect_vars(4);
+    read_set(with_vars, "vars.classes=20");
+    expect_vars(20);
+    assert_null(strstr(file->resolved, "vars"));
+    char *resolved = strdup(file->resolved);
+    assert_non_null(resolved);
+    read_model(resolved);
+    free(resolved);
+    expect_vars(20);
+}
+
 static void expressions_compute_as_c_does(void **state)
 {
     (void)state;
@@ -603,6 +639,7 @@ int main(void)
         TEST(the_last_override_of_a_key_wins),
         TEST(blocks_expand_with_prefixed_names_and_bypass_what_is_left_out),
         TEST(overrides_reach_into_blocks),
+        TEST(variables_stand_everywhere_and_one_override_changes_them_all),
         TEST(expressions_compute_as_c_does),
         TEST(train_says_losses_metrics_and_choices),
         TEST(a_model_without_train_has_defaults),

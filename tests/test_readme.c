@@ -268,6 +268,22 @@ static void training_goes_on(void **state)
     do_section("Training");
 }
 
+static void fine_tuning_takes_weights_over(void **state)
+{
+    (void)state;
+    do_section("Fine-tuning");
+}
+
+static void evaluation_writes_what_it_says(void **state)
+{
+    static const char *const files[] = {"images.csv", "confusion.csv", "confusion.svg"};
+    char path[GR_FOLDER_PATH];
+    (void)state;
+    do_section("Evaluation");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(access(gr_folder_file(files[i], path), F_OK), 0);
+}
+
 /* The program prints a loss every five steps, and training makes it fall. */
 static void expect_falling_loss(const char *command)
 {
@@ -410,6 +426,8 @@ int main(void)
         cmocka_unit_test(the_commands_do_what_it_shows),
         cmocka_unit_test(the_data_can_be_looked_at),
         cmocka_unit_test(training_goes_on),
+        cmocka_unit_test(fine_tuning_takes_weights_over),
+        cmocka_unit_test(evaluation_writes_what_it_says),
         cmocka_unit_test(the_example_of_the_api_builds_from_an_installed_tree_and_trains),
         cmocka_unit_test(the_op_that_the_developers_readme_adds_compiles),
         cmocka_unit_test(no_block_to_be_tested_was_left_out),

@@ -116,12 +116,87 @@ static void check_prediction(void)
     gr_outcome_release(&outcome);
 }
 
+/* The tiny model with a crop of 8×8 from images of 12×12 before its transforms. */
+static void check_ten_crop(void)
+{
+    static const char crop[] = "data.val.transform=[{resize: {shortest: 12}}, {crop: {size: 8}}, "
+                               "scale]";
+    char image[GR_FOLDER_PATH], csv[GR_FOLDER_PATH], svg[GR_FOLDER_PATH];
+    assert_true(gr_make_plain_jpeg(gr_folder_file("c.jpg", image), 20, 30, 200, 30, 30));
+    struct gr_outcome outcome =
+        gr_tool_run(0, "eval", gr_tool_model(), "--weights", best, "--set", crop, "--ten-crop",
+                    "--json", "--per-class", "--confusion", gr_folder_file("c.csv", csv),
+                    "--confusion", gr_folder_file("c.svg", svg), NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    const json_t *classes = json_object_get(json, "classes");
+    assert_true(json_is_true(json_object_get(json, "ten_crop")));
+    assert_string_equal(json_string_value(json_object_get(json, "part")), "val");
+    assert_true(gr_tool_number(json, "views") == 10);
+    assert_int_equal(json_array_size(classes), 4);
+    assert_true(gr_tool_number(json_array_get(classes, 3), "index") == 3);
+    assert_true(gr_tool_number(json_array_get(classes, 3), "images") == 15);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(classes, 3), "class")),
+                        "dogwood");
+    json_decref(json);
+    gr_outcome_release(&outcome);
+    assert_int_equal(access(csv, R_OK), 0);
+    assert_int_equal(access(svg, R_OK), 0);
+    outcome = gr_tool_run(0, "eval", gr_tool_model(), "--weights", best, "--set", crop,
+                          "--ten-crop", "--per-class", NULL);
+    gr_tool_contains(outcome.out, "10 an image");
+    gr_tool_contains(outcome.out, "most taken for");
+    gr_tool_contains(outcome.out, "dogwood");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "predict", gr_tool_model(), image, "--weights", best, "--set", crop,
+                          "--ten-crop", "--top", "1", NULL);
+    gr_tool_contains(outcome.out, " %");
+    gr_outcome_release(&outcome);
+    outcome =
+        gr_tool_run(3, "predict", gr_tool_model(), image, "--weights", best, "--ten-crop", NULL);
+    gr_tool_contains(outcome.err, "need a crop among the transforms");
+    gr_outcome_release(&outcome);
+}
+
 static void a_trained_model_evaluates_and_predicts(void **state)
 {
     (void)state;
     train_model();
     check_evaluation();
     check_prediction();
+    check_ten_crop();
+}
+
+static void weights_are_taken_over_with_a_table(void **state)
+{
+    char folder[GR_FOLDER_PATH], path[GR_FOLDER_PATH];
+    (void)state;
+    train_model();
+    gr_folder_file("tuned", folder);
+    struct gr_outcome outcome = gr_tool_run(
+        0, "train", gr_tool_model(), "--weights", best, "--out", folder, "--epochs", "1", "--set",
+        "nodes.fc.out_features=9", "--freeze", "conv*", "--set", "inputs.label.classes=9", "--set",
+        "class_names=[a, b, c, d, e, f, g, h, i]", NULL);
+    gr_tool_contains(outcome.err, "parameter ");
+    gr_tool_contains(outcome.err, "conv1.weight  ");
+    gr_tool_contains(outcome.err, "  loaded   conv1.weight\n");
+    gr_tool_contains(outcome.err, "  skipped  fc.weight 4×");
+    gr_tool_contains(outcome.err, "\n2 loaded from ");
+    gr_tool_contains(outcome.err, ", 2 skipped, 0 missing, 0 left out\n");
+    gr_outcome_release(&outcome);
+    char *text = gr_tool_read(gr_folder_file("tuned/model.yaml", path));
+    gr_tool_contains(text, "freeze: true");
+    free(text);
+    outcome =
+        gr_tool_run(0, "train", path, "--weights", best, "--resume", folder, "--epochs", "2", NULL);
+    gr_tool_contains(outcome.out, "2 epochs");
+    gr_tool_lacks(outcome.err, "loaded");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "train", gr_tool_model(), "--only", "conv1", NULL);
+    gr_tool_contains(outcome.err, "--only, --except and --rename are about --weights FILE");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "train", gr_tool_model(), "--freeze", "fcc", NULL);
+    gr_tool_contains(outcome.err, "did you mean 'fc'?");
+    gr_outcome_release(&outcome);
 }
 
 static void quiet_training_prints_the_result_only(void **state)
@@ -448,6 +523,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_trained_model_evaluates_and_predicts),
+        TEST(weights_are_taken_over_with_a_table),
         TEST(quiet_training_prints_the_result_only),
         TEST(a_diverging_run_exits_with_6),
         TEST(missing_data_exit_with_4),

@@ -123,12 +123,14 @@ static int classify(const struct request *request)
 {
     const struct gr_settings *settings = request->session->settings;
     struct gr_model *model = request->session->model;
+    const struct gr_predict_options options = {.top = (int)request->top,
+                                               .ten_crop = settings->ten_crop};
     struct gr_error err = {0};
     const bool ok = request->files
                         ? gr_predict(model, (const char *const *)request->files, request->count,
-                                     (int)request->top, request->rows, &err)
+                                     &options, request->rows, &err)
                         : gr_predict_part(model, settings->part, settings->first, request->count,
-                                          (int)request->top, request->samples, request->rows, &err);
+                                          &options, request->samples, request->rows, &err);
     if (!ok)
         return gr_tool_error(&err);
     return settings->json ? print_json(request) : print_table(request);
@@ -194,6 +196,7 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(part),
      .value = "NAME",
      .doc = "their part of the data (default: test, else val)"},
+    GR_TEN_CROP_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},
 };
@@ -212,8 +215,9 @@ const struct gr_command gr_command_predict = {
     .operands = "MODEL [IMAGE...]",
     .min_operands = 1,
     .max_operands = SIZE_MAX,
-    .description = "Classifies JPEG or PNG files with the preprocessing of the model's data section, or "
-                   "samples of its data, and prints the likeliest classes of each.",
+    .description =
+        "Classifies JPEG or PNG files with the preprocessing of the model's data section, or "
+        "samples of its data, and prints the likeliest classes of each.",
     .options = options,
     .examples = examples,
     .run = run,

@@ -22,6 +22,8 @@ static void tell_result(const struct gr_session *session, const struct gr_train_
            result->epochs, result->epochs == 1 ? "" : "s", result->steps);
     if (result->monitor && isfinite(result->best))
         printf(", best %s %.4f", result->monitor, result->best);
+    if (result->plateau)
+        printf(", ended by the plateau after the last drop");
     printf("; kept in %s\n", out);
 }
 
@@ -38,12 +40,13 @@ static const char *again(const char *name, int64_t value, char text[GR_FIGURE])
 static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps, const char *out)
 {
     char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE], budget[GR_FIGURE];
+    const bool changed = settings->sets.count || settings->freeze.count;
     gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
                  "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s",
-                 steps, settings->sets.count ? out : settings->operands.items[0],
-                 settings->sets.count ? "/model.yaml" : "", out,
-                 again("epochs", settings->epochs, epochs), again("steps", settings->steps, to),
-                 again("batch", settings->batch, batch), again("seed", settings->seed, seed),
+                 steps, changed ? out : settings->operands.items[0], changed ? "/model.yaml" : "",
+                 out, again("epochs", settings->epochs, epochs),
+                 again("steps", settings->steps, to), again("batch", settings->batch, batch),
+                 again("seed", settings->seed, seed),
                  again("memory-budget", settings->memory_budget, budget),
                  settings->data ? " --data " : "", settings->data ? settings->data : "");
 }
@@ -96,6 +99,10 @@ static int train(const struct gr_session *session)
 
 static int run(const struct gr_settings *settings)
 {
+    if (!settings->weights &&
+        (settings->only.count || settings->except.count || settings->rename.count))
+        return gr_tool_fail(GR_ERR_USAGE,
+                            "train: --only, --except and --rename are about --weights FILE");
     return gr_session_run(settings, train);
 }
 
@@ -111,7 +118,31 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(resume),
      .value = "DIR",
      .doc = "go on with the run in this folder"},
-    GR_WEIGHTS_OPTION(false),
+    {.name = "weights",
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(weights),
+     .value = "FILE",
+     .doc = "start from the weights of the same name and shape in this file"},
+    {.name = "only",
+     .type = GR_OPTION_WORDS,
+     .offset = GR_FIELD(only),
+     .value = "PATTERN,...",
+     .doc = "of the weights, load these parameters: 'conv*', fc6, 'fc?.weight'"},
+    {.name = "except",
+     .type = GR_OPTION_WORDS,
+     .offset = GR_FIELD(except),
+     .value = "PATTERN,...",
+     .doc = "but not these"},
+    {.name = "rename",
+     .type = GR_OPTION_WORDS,
+     .offset = GR_FIELD(rename),
+     .value = "OLD=NEW,...",
+     .doc = "rename tensors of the file: features.0=conv1, module.=, 'layer*.fc=fc*'"},
+    {.name = "freeze",
+     .type = GR_OPTION_WORDS,
+     .offset = GR_FIELD(freeze),
+     .value = "PATTERN,...",
+     .doc = "do not train the nodes of these names: 'conv*'"},
     {.name = "epochs",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(epochs),
@@ -137,6 +168,8 @@ static const struct gr_example examples[] = {
      "three epochs, kept in runs/first"},
     {"graph-runner train models/lenet.yaml --resume runs/first --epochs 6",
      "three more, exactly as if they had been asked for at once"},
+    {"graph-runner train m.yaml --weights w.st --set vars.classes=9 --freeze conv1",
+     "fine-tuning: a last layer of nine classes, and conv1 as it was"},
     {.line = NULL},
 };
 
@@ -154,6 +187,7 @@ const struct gr_command gr_command_train = {
         "best.safetensors. Ctrl-C saves and stops; --resume goes on from there.",
     .options = options,
     .tunes = true,
+    .transfers = true,
     .examples = examples,
     .run = run,
 };

@@ -20,6 +20,7 @@ struct gr_command {
     size_t min_operands, max_operands;
     const char *description;           /* paragraphs, separated by an empty line */
     const struct gr_option *options;   /* its own, or NULL */
+    bool transfers;                    /* takes --weights over by name as far as they fit */
     bool tunes;                        /* runs so long that kernels are measured for it */
     bool no_common;                    /* gr_common_options mean nothing to it */
     const struct gr_example *examples; /* ends with line NULL */

@@ -49,6 +49,11 @@ struct gr_option {
         .name = "json", .type = GR_OPTION_FLAG, .offset = GR_FIELD(json),                          \
         .doc = "print the result as JSON"                                                          \
     }
+#define GR_TEN_CROP_OPTION                                                                         \
+    {                                                                                              \
+        .name = "ten-crop", .type = GR_OPTION_FLAG, .offset = GR_FIELD(ten_crop),                  \
+        .doc = "average over centre, corners and their reflections, as AlexNet was tested"         \
+    }
 #define GR_MODE_OPTION(usual)                                                                      \
     {                                                                                              \
         .name = "mode", .type = GR_OPTION_CHOICE, .offset = GR_FIELD(mode),                        \

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "terminal.h"
+#include "transfer.h"
 
 /* ---- the choice of kernels ---------------------------------------------------------------- */
 
@@ -67,6 +68,8 @@ int gr_session_open(struct gr_session *session, const struct gr_settings *settin
                                                .log = gr_tool_log};
     const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
                                            .n_sets = settings->sets.count,
+                                           .freeze = (const char *const *)settings->freeze.items,
+                                           .n_freeze = settings->freeze.count,
                                            .seed = (uint64_t)settings->seed,
                                            .data_dir = settings->data};
     session->settings = settings;
@@ -75,9 +78,12 @@ int gr_session_open(struct gr_session *session, const struct gr_settings *settin
         session->model = gr_model_load(session->context, path, &model, &err);
     if (!session->model)
         return gr_tool_error(&err);
-    if (settings->weights && !gr_model_load_weights(session->model, settings->weights, &err))
-        return gr_tool_error(&err);
-    return GR_OK;
+    if (!settings->weights || settings->resume) /* a run that goes on has its own */
+        return GR_OK;
+    if (settings->command->transfers)
+        return gr_transfer_run(session->model, settings);
+    return gr_model_load_weights(session->model, settings->weights, &err) ? GR_OK
+                                                                          : gr_tool_error(&err);
 }
 
 void gr_session_close(struct gr_session *session)

@@ -35,4 +35,9 @@ void gr_settings_release(struct gr_settings *settings)
     words_release(&settings->operands);
     words_release(&settings->sets);
     words_release(&settings->fetch);
+    words_release(&settings->confusion);
+    words_release(&settings->only);
+    words_release(&settings->except);
+    words_release(&settings->rename);
+    words_release(&settings->freeze);
 }

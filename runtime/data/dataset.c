@@ -138,6 +138,11 @@ const struct gr_shape *gr_dataset_shape(const struct gr_dataset *dataset)
     return &dataset->pipeline.shape;
 }
 
+int gr_dataset_views(const struct gr_dataset *dataset)
+{
+    return dataset->pipeline.ten_crop.height ? GR_TEN_CROP_VIEWS : 1;
+}
+
 int32_t gr_dataset_label(const struct gr_dataset *dataset, int64_t index)
 {
     return dataset->samples.labels[index];

@@ -30,6 +30,7 @@ void gr_dataset_free(struct gr_dataset *dataset);
 int64_t gr_dataset_count(const struct gr_dataset *dataset);   /* samples, at least 1 */
 int64_t gr_dataset_classes(const struct gr_dataset *dataset); /* that the source knows of */
 const struct gr_shape *gr_dataset_shape(const struct gr_dataset *dataset); /* [C, H, W] */
+int gr_dataset_views(const struct gr_dataset *dataset); /* of a sample: 1, or 10 (part->ten_crop) */
 int32_t gr_dataset_label(const struct gr_dataset *dataset, int64_t index);
 
 /* Borrowed from the dataset; NULL where the source has no name for the class. */
@@ -58,7 +59,7 @@ enum gr_read {
 };
 
 /*
- * Reads, transforms and writes sample index into out, f32 [C, H, W]. scratch is the calling
+ * Reads, transforms and writes sample index into out, f32 [views, C, H, W]. scratch is the calling
  * thread's own.
  */
 enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,

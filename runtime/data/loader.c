@@ -282,7 +282,7 @@ struct gr_loader *gr_loader_new(const struct gr_dataset *dataset,
     loader->batches = loader->count / options->batch;
     if (loader->count % options->batch && !options->drop_last)
         loader->batches++;
-    loader->sample_size = gr_shape_count(gr_dataset_shape(dataset));
+    loader->sample_size = gr_shape_count(gr_dataset_shape(dataset)) * gr_dataset_views(dataset);
     loader->rows_a_task = gr_dataset_in_memory(dataset) ? ROWS_IN_MEMORY : ROWS_DECODED;
     loader->fill = loader->next = loader->batches; /* nothing to do yet */
     if (!alloc(loader)) {

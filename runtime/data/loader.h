@@ -33,7 +33,7 @@ struct gr_loader_options {
 struct gr_batch {
     int64_t index;          /* of the batch in its epoch */
     int64_t count;          /* samples; 0: the epoch is over. Rows beyond are zero, label -1 */
-    const float *images;    /* [batch, C, H, W] */
+    const float *images;    /* [batch, views, C, H, W] */
     const int32_t *labels;  /* [batch] */
     const int64_t *indices; /* [batch]: of the samples in the dataset, -1 beyond count */
 };

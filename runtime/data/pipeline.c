@@ -133,7 +133,14 @@ bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *p
         const struct gr_transform *transform = transform_of(choice);
         if (transform->infer && !transform->infer(choice->attrs, &end, &inner))
             return fail_part(part, &inner, err);
+        if (part->ten_crop && transform == &gr_transform_crop)
+            pipeline->ten_crop = (struct gr_ten_crop){i, end.height, end.width};
     }
+    if (part->ten_crop && !pipeline->ten_crop.height)
+        return gr_fail(err, GR_ERR_MODEL,
+                       "data.%s: ten views of an image need a crop among the transforms, whose "
+                       "place they take",
+                       part->name);
     if (!check_end(part, &end, sample_shape, err))
         return false;
     pipeline->target = gr_data_part_target(part);
@@ -146,7 +153,7 @@ bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *p
 /* Goes on as long as transforms only change the placement. */
 static bool place(struct gr_pipeline_run *run, struct gr_error *err)
 {
-    for (; run->next < run->pipeline->count; run->next++) {
+    for (; run->next < run->end; run->next++) {
         const struct gr_choice *choice = &run->pipeline->transforms[run->next];
         const struct gr_transform *transform = transform_of(choice);
         if (is_of_values(transform))
@@ -180,6 +187,7 @@ void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pi
 {
     *run = (struct gr_pipeline_run){
         .pipeline = pipeline, .scratch = scratch, .sample.key = *key, .target = pipeline->target};
+    run->end = pipeline->ten_crop.height ? pipeline->ten_crop.at : pipeline->count;
     run->target.choose = choose;
     run->target.user = run;
 }
@@ -231,27 +239,61 @@ static void write_values(const struct gr_pipeline_run *run, float *out)
     gr_view_write(&run->sample.view, pipeline->scale, offset, out);
 }
 
+/* The transforms up to run->end, once the pixels are there. */
+static bool complete(struct gr_pipeline_run *run, struct gr_error *err)
+{
+    if (!settle(run, err))
+        return false;
+    while (run->next < run->end)
+        if (!apply(run, err) || !settle(run, err))
+            return false;
+    return true;
+}
+
+static void write_out(const struct gr_pipeline_run *run, float *out)
+{
+    const struct gr_pipeline *pipeline = run->pipeline;
+    assert(run->sample.view.channels == pipeline->shape.dim[0] &&
+           run->sample.view.height == pipeline->shape.dim[1] &&
+           run->sample.view.width == pipeline->shape.dim[2]);
+    write_values(run, out);
+}
+
+/* Each of the ten views through the transforms that follow the crop. */
+static bool finish_views(struct gr_pipeline_run *run, float *out, struct gr_error *err)
+{
+    const struct gr_ten_crop *crop = &run->pipeline->ten_crop;
+    const struct gr_view image = run->sample.view;
+    struct gr_draft *sample = &run->sample;
+    for (int k = 0; k < GR_TEN_CROP_VIEWS; k++) {
+        if (!gr_ten_crop_view(crop, &image, k, &sample->view, err))
+            return false;
+        sample->placement = gr_placement_whole(sample->view.height, sample->view.width);
+        run->next = crop->at + 1;
+        run->end = run->pipeline->count;
+        if (!place(run, err) || !complete(run, err))
+            return false;
+        write_out(run, out + k * gr_shape_count(&run->pipeline->shape));
+    }
+    return true;
+}
+
 bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
                         struct gr_error *err)
 {
-    const struct gr_pipeline *pipeline = run->pipeline;
-    struct gr_draft *sample = &run->sample;
     struct gr_window window = {0};
-    sample->view = *view;
+    run->sample.view = *view;
     if (!run->chosen) {
         if (!choose(run, view->height, view->width, &window, err))
             return false;
-        sample->view = gr_view_window(view, window.top, window.left, window.height, window.width);
+        run->sample.view =
+            gr_view_window(view, window.top, window.left, window.height, window.width);
     }
-    if (!settle(run, err))
+    if (!complete(run, err))
         return false;
-    while (run->next < pipeline->count)
-        if (!apply(run, err) || !settle(run, err))
-            return false;
-    assert(sample->view.channels == pipeline->shape.dim[0] &&
-           sample->view.height == pipeline->shape.dim[1] &&
-           sample->view.width == pipeline->shape.dim[2]);
-    write_values(run, out);
+    if (run->pipeline->ten_crop.height)
+        return finish_views(run, out, err);
+    write_out(run, out);
     return true;
 }
 

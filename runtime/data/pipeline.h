@@ -6,6 +6,7 @@
 #define GR_DATA_PIPELINE_H
 
 #include "data/part.h"
+#include "data/ten_crop.h"
 #include "data/transform.h"
 
 struct gr_pipeline {
@@ -14,6 +15,7 @@ struct gr_pipeline {
     struct gr_shape shape; /* [C, H, W] of what is written */
     float scale[GR_CHANNELS_MAX], offset[GR_CHANNELS_MAX];
     struct gr_source_target target; /* for the source's reader */
+    struct gr_ten_crop ten_crop;    /* height 0: one view */
 };
 
 /* One thread's working memory. Zero-initialised is empty. */
@@ -43,13 +45,17 @@ struct gr_pipeline_run {
     struct gr_draft sample;
     struct gr_source_target target;
     int next;    /* the transform to do next */
+    int end;     /* those before it are to do now */
     bool chosen; /* what the sample's placement needs of the image is known */
 };
 
 void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pipeline,
                        const struct gr_random_key *key, struct gr_pipeline_scratch *scratch);
 
-/* Takes what was read, the whole image or the part chosen, to its end, and writes f32 [C, H, W]. */
+/*
+ * Takes what was read, the whole image or the part chosen, to its end, and writes f32 [C, H, W], or
+ * of ten views [10, C, H, W].
+ */
 bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
                         struct gr_error *err);
 

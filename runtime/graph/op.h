@@ -208,6 +208,9 @@ struct gr_op {
 
     double (*macs)(const struct gr_node *node); /* multiply-accumulates of a run; NULL: 0 */
 
+    /* Metrics of class scores: how many of the highest count as right. NULL for all others. */
+    int64_t (*top_k)(const void *attrs);
+
     /*
      * Optimizers: how many states (momentum, ...) of the parameter's shape they keep. Their inputs
      * are the parameter, its states, the gradient and the learning rate (a scalar); they write the

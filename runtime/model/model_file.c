@@ -14,8 +14,9 @@
 
 /* ---- the top level ----------------------------------------------------------------------- */
 
-static const char *const sections[] = {"format", "name",        "description", "inputs", "nodes",
-                                       "blocks", "class_names", "train",       "data",   NULL};
+static const char *const sections[] = {"format", "name",  "description", "vars",
+                                       "inputs", "nodes", "blocks",      "class_names",
+                                       "train",  "data",  NULL};
 
 static void check_format(struct gr_reader *reader)
 {
@@ -83,14 +84,14 @@ static void read_name(struct gr_reader *reader)
     pairs[reader->root->count > 1] = last;
 }
 
-/* Everything but `nodes`, `blocks` and the places for anchors: no $(parameters), and `$$(` becomes
+/* Everything but `nodes`, `blocks` and the places for anchors: $(variables), and `$$(` becomes
  * `$(`. */
 static bool settle_sections(struct gr_reader *reader)
 {
     for (size_t i = 0; i < reader->root->count; i++) {
         struct gr_doc_pair *pair = &reader->root->pairs[i];
         if (pair->key[0] == '.' || strcmp(pair->key, "nodes") == 0 ||
-            strcmp(pair->key, "blocks") == 0)
+            strcmp(pair->key, "blocks") == 0 || strcmp(pair->key, "vars") == 0)
             continue;
         pair->value = gr_variables_block(reader, pair->value, NULL);
         if (!pair->value)
@@ -113,13 +114,16 @@ static bool read_document(struct gr_reader *reader, const struct gr_source *sour
     if (!gr_reader_mapping(reader, reader->root, "a model file") ||
         !gr_overrides_apply(reader, options) || !gr_variables_environment(reader, reader->root))
         return false;
-    if (!settle_sections(reader))
+    if (!gr_variables_read(reader) || !settle_sections(reader))
         return false;
     check_top_level(reader);
     read_name(reader);
-    return gr_sections_inputs(reader) && gr_blocks_expand(reader) &&
-           gr_overrides_apply_waiting(reader) && gr_nodes_read(reader) &&
-           gr_sections_rest(reader) && !reader->maker.failed && gr_model_graph_check(reader, err);
+    if (!gr_sections_inputs(reader) || !gr_blocks_expand(reader))
+        return false;
+    gr_variables_check_used(reader);
+    return gr_overrides_apply_waiting(reader) && gr_nodes_read(reader) &&
+           gr_sections_rest(reader) && !reader->maker.failed && gr_model_graph_check(reader, err) &&
+           gr_nodes_check_freeze(reader, err);
 }
 
 /* ---- beginning and end ------------------------------------------------------------------- */
@@ -164,7 +168,8 @@ static bool parse(struct gr_model_file *file, const char *text, size_t length,
                   const struct gr_model_options *options, gr_log_fn *log, void *log_user,
                   struct gr_error *err)
 {
-    struct gr_reader reader = {.pool = &file->pool, .ops = file->ops, .file = file};
+    struct gr_reader reader = {
+        .pool = &file->pool, .ops = file->ops, .options = options, .file = file};
     struct gr_error own = {0};
     reader.diagnostics.pool = reader.maker.pool = reader.pool;
     reader.maker.diagnostics = &reader.diagnostics;

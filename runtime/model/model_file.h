@@ -6,6 +6,7 @@
  *
  *     format: 1
  *     name: tiny                          # default: the file's name
+ *     vars: {width: 8}                    # for $(width), changed by --set vars.width=16
  *     inputs:
  *       image: {shape: [3, 32, 32]}       # without the batch
  *       label: {classes: 10}              # integers, one an image
@@ -14,7 +15,7 @@
  *       unit: {params: {channels: required, project: false}, inputs: [x], nodes: [...], output:
  * sum} nodes:
  *       - {name: conv1, op: conv, inputs: image, out_channels: 8, kernel: 3, bias_lr: 2}
- *       - {name: unit1, block: unit, channels: $(2 * 8)}   # expressions: inside blocks only
+ *       - {name: unit1, block: unit, channels: $(2 * width)}
  *     train: {loss: loss, batch: 64, optimizer: sgd, learning_rate: 0.1}
  *     data:
  *       train: {idx: {...}, transform: [{crop: {...}}, flip]}
@@ -25,6 +26,8 @@
  * block use stands for the block's output; its nodes are named USE.NODE. A node whose `when` is
  * false is left out and its name stands for its first input.
  *
+ * $(...) is an expression of whole numbers, of a block's parameters inside it, of `vars`
+ * everywhere.
  * ${VAR} and ${VAR:-default} read the environment; quoted, they may still be numbers. $${ and $$(
  * write ${ and $(. Top-level keys that begin with a dot are ignored: a place for anchors.
  */

@@ -2,6 +2,7 @@
  * Drafts -> nodes: the op of each, its attributes and how its parameters are made; then what each
  * reads, and an order in which every node stands behind what it reads.
  */
+#include "base/pattern.h"
 #include "graph/initialise.h"
 #include "model/reader.h"
 
@@ -104,6 +105,37 @@ read_parameters(struct gr_reader *reader, const struct gr_op *op, const struct g
     return any ? specs : NULL;
 }
 
+/* Freezes a node that options->freeze means, as if the model file said so. */
+static bool freeze(struct gr_reader *reader, const struct gr_op *op, const struct gr_draft *draft)
+{
+    const struct gr_model_options *o = reader->options;
+    if (!o || !count_parameters(op) || !gr_pattern_matches_any(o->freeze, o->n_freeze, draft->name))
+        return true;
+    struct gr_doc_pair *pair = gr_doc_pair(draft->doc, "freeze");
+    struct gr_doc *yes = gr_doc_scalar(&reader->maker, "true", draft->mark);
+    if (pair && yes)
+        pair->value = yes;
+    return pair ? yes != NULL : gr_doc_put(&reader->maker, draft->doc, "freeze", draft->mark, yes);
+}
+
+bool gr_nodes_check_freeze(const struct gr_reader *reader, struct gr_error *err)
+{
+    const struct gr_model_options *o = reader->options;
+    const struct gr_model_file *file = reader->file;
+    if (!o || !o->n_freeze || !gr_reader_is_clean(reader))
+        return true;
+    const char **names = calloc(file->n_nodes + 1, sizeof *names);
+    size_t n = 0;
+    for (size_t i = 0; names && i < file->n_nodes; i++)
+        if (count_parameters(file->nodes[i].op))
+            names[n++] = file->nodes[i].name;
+    const bool ok = names ? gr_patterns_check("freeze", o->freeze, o->n_freeze,
+                                              "node with parameters", names, n, err)
+                          : gr_fail_memory(err, "a model file");
+    free(names);
+    return ok;
+}
+
 static bool read_freeze(struct gr_reader *reader, const struct gr_op *op, const struct gr_doc *doc)
 {
     const struct gr_doc *freeze = gr_doc_get(doc, "freeze");
@@ -133,6 +165,8 @@ static bool read_node(struct gr_reader *reader, const struct gr_draft *draft,
                                               gr_doc_get(draft->doc, "name"), &ok)
                          : NULL;
     if (!node->attrs)
+        return gr_reader_failed(reader);
+    if (!freeze(reader, op, draft))
         return gr_reader_failed(reader);
     node->parameters = read_parameters(reader, op, draft->doc);
     node->frozen = read_freeze(reader, op, draft->doc);

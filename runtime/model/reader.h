@@ -52,6 +52,7 @@ struct gr_reader {
     struct gr_diagnostics diagnostics;
     struct gr_doc_maker maker;
     const struct gr_registry *ops;
+    const struct gr_model_options *options; /* may be NULL */
     struct gr_model_file *file;
     struct gr_doc *root;
     const char *folder;   /* of the model file */
@@ -62,6 +63,9 @@ struct gr_reader {
     struct gr_map draft_of; /* name -> (void *)(index + 1) */
     struct gr_map alias_of; /* name -> struct gr_alias */
     struct gr_map input_of; /* name -> struct gr_model_input */
+
+    const struct gr_doc *vars; /* mapping of the model's variables; NULL: none */
+    bool *vars_used;           /* of each */
 
     struct gr_override *waiting; /* overrides of nodes inside blocks */
 
@@ -161,11 +165,15 @@ struct gr_block_scope {
 };
 
 /*
- * A copy of doc with $(expressions) replaced. scope NULL: outside blocks, where any is a mistake.
- * NULL: out of memory or room.
+ * A copy of doc with $(expressions) replaced. scope NULL: outside blocks, where they are of `vars`,
+ * or a mistake. NULL: out of memory or room.
  */
 struct gr_doc *gr_variables_block(struct gr_reader *reader, const struct gr_doc *doc,
                                   const struct gr_block_scope *scope);
+
+/* Takes the model's `vars`, then notes those that nothing has used: a misspelt --set. */
+bool gr_variables_read(struct gr_reader *reader);
+void gr_variables_check_used(struct gr_reader *reader);
 
 /* ---- blocks.c ---------------------------------------------------------------------------- */
 
@@ -184,6 +192,9 @@ const char *gr_nodes_resolve(struct gr_reader *reader, const struct gr_reference
 
 /* Turns the drafts into file->nodes, in topological order, and the document's nodes into them. */
 bool gr_nodes_read(struct gr_reader *reader);
+
+/* A usage error if one of options->freeze matches no node with parameters. */
+bool gr_nodes_check_freeze(const struct gr_reader *reader, struct gr_error *err);
 
 /* ---- sections.c -------------------------------------------------------------------------- */
 

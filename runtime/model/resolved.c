@@ -160,7 +160,8 @@ char *gr_resolved_text(const struct gr_doc *root)
     struct writer w = {0};
     for (size_t i = 0; i < root->count; i++) {
         const struct gr_doc_pair *pair = &root->pairs[i];
-        if (pair->key[0] == '.' || strcmp(pair->key, "blocks") == 0)
+        if (pair->key[0] == '.' || strcmp(pair->key, "blocks") == 0 ||
+            strcmp(pair->key, "vars") == 0)
             continue;
         if (w.text.length)
             add_newline(&w, 0);

@@ -1,6 +1,7 @@
 /*
  * What stands in a text for something else: ${VAR} for the environment, $(expression) for the
- * parameters of a block. Expressions are integers with + - * / %, comparisons and parentheses.
+ * parameters of a block and the model's `vars`. Expressions are integers with + - * / %,
+ * comparisons and parentheses.
  *
  * A variable that is not set is no mistake yet: the scalar keeps its text and remembers the name,
  * and whoever reads it reports it. $${ and $$( stand for ${ and $(; the first pass leaves the
@@ -102,18 +103,23 @@ bool gr_variables_environment(struct gr_reader *reader, struct gr_doc *doc)
 /* Parsing an expression by recursive descent; the first error stops it. */
 struct expression {
     struct gr_reader *reader;
-    const struct gr_doc *doc; /* where it is written */
-    const struct gr_block_scope *scope;
+    const struct gr_doc *doc;           /* where it is written */
+    const struct gr_block_scope *scope; /* NULL: outside blocks */
     const char *at;
     int depth;
     bool failed;
     bool truth; /* the value is a comparison's or a true/false */
 };
 
+static const struct gr_block_use *use_of(const struct expression *e)
+{
+    return e->scope ? e->scope->use : NULL;
+}
+
 static int64_t expression_fail(struct expression *e, const char *message)
 {
     if (!e->failed)
-        gr_diagnose(&e->reader->diagnostics, e->doc->mark, e->scope->use, NULL, "in '%s': %s",
+        gr_diagnose(&e->reader->diagnostics, e->doc->mark, use_of(e), NULL, "in '%s': %s",
                     e->doc->text, message);
     e->failed = true;
     return 0;
@@ -135,22 +141,44 @@ static bool accept(struct expression *e, const char *token)
     return true;
 }
 
-/* The names that may stand in this block. */
+/* What a name stands for: in a block its parameter, else one of `vars`, which is used then. */
+static const struct gr_doc *look_up(struct gr_reader *reader, const struct gr_block_scope *scope,
+                                    const char *name)
+{
+    const struct gr_doc *value = scope ? gr_doc_get(scope->values, name) : NULL;
+    for (size_t i = 0; !value && reader->vars && i < reader->vars->count; i++)
+        if (strcmp(reader->vars->pairs[i].key, name) == 0) {
+            reader->vars_used[i] = true;
+            value = reader->vars->pairs[i].value;
+        }
+    return value;
+}
+
+static size_t add_keys(const struct gr_doc *mapping, const char **names, size_t count)
+{
+    for (size_t i = 0; mapping && i < mapping->count; i++)
+        names[count++] = mapping->pairs[i].key;
+    return count;
+}
+
+/* The nearest of the names that may stand here. */
 static const char *nearest_parameter(const struct expression *e, const char *name)
 {
-    const struct gr_doc *values = e->scope->values;
-    const char **names = gr_pool_array(e->reader->pool, values->count, sizeof *names);
-    for (size_t i = 0; names && i < values->count; i++)
-        names[i] = values->pairs[i].key;
-    return names ? gr_nearest(name, names, values->count) : NULL;
+    const struct gr_doc *values = e->scope ? e->scope->values : NULL, *vars = e->reader->vars;
+    const char **names =
+        gr_pool_array(e->reader->pool, (values ? values->count : 0) + (vars ? vars->count : 0) + 1,
+                      sizeof *names);
+    if (!names)
+        return NULL;
+    return gr_nearest(name, names, add_keys(vars, names, add_keys(values, names, 0)));
 }
 
 static const struct gr_doc *find_parameter(struct expression *e, const char *name)
 {
-    const struct gr_doc *value = gr_doc_get(e->scope->values, name);
+    const struct gr_doc *value = look_up(e->reader, e->scope, name);
     if (!value && !e->failed) {
-        gr_diagnose(&e->reader->diagnostics, e->doc->mark, e->scope->use,
-                    nearest_parameter(e, name), "the block has no parameter '%s'", name);
+        gr_diagnose(&e->reader->diagnostics, e->doc->mark, use_of(e), nearest_parameter(e, name),
+                    e->scope ? "the block has no parameter '%s'" : "'vars' holds no '%s'", name);
         e->failed = true;
     }
     return value;
@@ -328,11 +356,13 @@ static bool replace_expressions(struct gr_reader *reader, struct gr_doc *doc,
             text += 3;
         } else if (strncmp(text, "$(", 2) != 0) {
             gr_text_append(&out, text++, 1);
-        } else if (scope) {
+        } else if (scope || reader->vars) {
             text = add_expression(&e, text, &out);
             replaced = true;
         } else {
-            gr_reader_error(reader, doc, NULL, "'$(...)' has a meaning only inside a block");
+            gr_reader_error(
+                reader, doc, NULL,
+                "'$(...)' has a meaning only inside a block, or where there are 'vars'");
             text = NULL;
         }
     }
@@ -349,8 +379,8 @@ static bool replace_expressions(struct gr_reader *reader, struct gr_doc *doc,
 static struct gr_doc *copy_scalar(struct gr_reader *reader, const struct gr_doc *doc,
                                   const struct gr_block_scope *scope)
 {
-    const char *name = scope && !doc->unset ? only_parameter(reader, doc->text) : NULL;
-    const struct gr_doc *value = name ? gr_doc_get(scope->values, name) : NULL;
+    const char *name = doc->unset ? NULL : only_parameter(reader, doc->text);
+    const struct gr_doc *value = name ? look_up(reader, scope, name) : NULL;
     if (value)
         return gr_doc_copy(&reader->maker, value);
     struct gr_doc *copy = gr_doc_copy(&reader->maker, doc);
@@ -381,4 +411,47 @@ struct gr_doc *gr_variables_block(struct gr_reader *reader, const struct gr_doc 
             copy = NULL;
     }
     return copy;
+}
+
+/* ---- vars -------------------------------------------------------------------------------- */
+
+bool gr_variables_read(struct gr_reader *reader)
+{
+    const struct gr_doc *written = gr_doc_get(reader->root, "vars");
+    if (!written || !gr_reader_mapping(reader, written, "'vars'"))
+        return true;
+    struct gr_doc *vars = gr_doc_new(&reader->maker, GR_DOC_MAPPING, written->mark);
+    reader->vars_used = gr_pool_array(reader->pool, written->count + 1, sizeof(bool));
+    if (!vars || !reader->vars_used)
+        return gr_reader_failed(reader);
+    reader->vars = vars;
+    for (size_t i = 0; i < written->count; i++) { /* each may stand in those after it */
+        const struct gr_doc_pair *pair = &written->pairs[i];
+        const bool named = strchr(letters, pair->key[0]) && !pair->key[strspn(pair->key, word)];
+        if (!named)
+            gr_diagnose(&reader->diagnostics, pair->mark, NULL, NULL,
+                        "a variable is named by letters, digits and '_', not '%s'", pair->key);
+        struct gr_doc *value = gr_variables_block(reader, pair->value, NULL);
+        if (!value || !gr_doc_put(&reader->maker, vars, pair->key, pair->mark, value))
+            return gr_reader_failed(reader);
+        reader->vars_used[i] = !named;
+    }
+    return true;
+}
+
+void gr_variables_check_used(struct gr_reader *reader)
+{
+    const struct gr_doc *vars = reader->vars;
+    for (size_t i = 0; vars && i < vars->count; i++) {
+        if (reader->vars_used[i])
+            continue;
+        const char **others = gr_pool_array(reader->pool, vars->count, sizeof *others);
+        size_t n = 0;
+        for (size_t k = 0; others && k < vars->count; k++)
+            if (reader->vars_used[k])
+                others[n++] = vars->pairs[k].key;
+        gr_diagnose(&reader->diagnostics, vars->pairs[i].mark, NULL,
+                    others ? gr_nearest(vars->pairs[i].key, others, n) : NULL,
+                    "nothing uses the variable '%s'", vars->pairs[i].key);
+    }
 }

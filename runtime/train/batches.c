@@ -66,8 +66,9 @@ static bool meet_names(struct gr_model *model, const struct gr_dataset *dataset,
     return ok;
 }
 
-bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
-                     int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err)
+/* What both ways of opening share. */
+static bool open_part(struct gr_batches *batches, struct gr_model *model, const char *part,
+                      bool training, bool ten_crop, struct gr_error *err)
 {
     struct gr_context *context = model->context;
     const struct gr_model_part *found = gr_model_file_part(model->file, part);
@@ -83,15 +84,22 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
     if (!gr_model_unset_check(&found->source_unset, err) ||
         !gr_model_unset_check(&found->transforms_unset, err))
         return false;
+    batches->part = found->data;
+    batches->part.ten_crop = ten_crop;
     batches->dataset =
-        gr_dataset_open(&found->data, &batches->image->shape, batches->label->classes, context->log,
-                        context->log_user, err);
-    if (!batches->dataset || !meet_names(model, batches->dataset, part, training, err))
-        return false;
+        gr_dataset_open(&batches->part, &batches->image->shape, batches->label->classes,
+                        context->log, context->log_user, err);
+    return batches->dataset && meet_names(model, batches->dataset, part, training, err);
+}
+
+static bool start_loader(struct gr_batches *batches, int64_t batch, bool training,
+                         int64_t max_corrupt, struct gr_error *err)
+{
+    const struct gr_context *context = batches->model->context;
     const struct gr_loader_options options = {
         .batch = batch,
         .threads = gr_dataset_in_memory(batches->dataset) ? 1 : context->threads,
-        .seed = model->seed,
+        .seed = batches->model->seed,
         .shuffle = training,
         .drop_last = training && gr_dataset_count(batches->dataset) >= batch,
         .replace_corrupt = training,
@@ -102,6 +110,20 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
         .log_user = context->log_user};
     batches->loader = gr_loader_new(batches->dataset, &options, err);
     return batches->loader != NULL;
+}
+
+bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
+                     int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err)
+{
+    return open_part(batches, model, part, training, false, err) &&
+           start_loader(batches, batch, training, max_corrupt, err);
+}
+
+bool gr_batches_open_views(struct gr_batches *batches, struct gr_model *model, const char *part,
+                           int64_t batch, int64_t max_corrupt, struct gr_error *err)
+{
+    return open_part(batches, model, part, false, true, err) &&
+           start_loader(batches, batch, false, max_corrupt, err);
 }
 
 void gr_batches_close(struct gr_batches *batches)
@@ -121,7 +143,8 @@ bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr
     const size_t rows = (size_t)plan->options.batch;
     const size_t image = (size_t)gr_shape_count(&batches->image->shape) * sizeof(float);
     return gr_plan_feed(plan, batches->image->name, batch->images, rows * image, err) &&
-           gr_plan_feed(plan, batches->label->name, batch->labels, rows * sizeof(int32_t), err);
+           (gr_dataset_views(batches->dataset) > 1 ||
+            gr_plan_feed(plan, batches->label->name, batch->labels, rows * sizeof(int32_t), err));
 }
 
 static double scalar(const struct gr_plan *plan, size_t target)

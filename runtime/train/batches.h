@@ -15,6 +15,7 @@ struct gr_batches {
     struct gr_dataset *dataset;
     struct gr_loader *loader;
     const struct gr_model_input *image, *label;
+    struct gr_data_part part; /* the model's, or with ten views */
 };
 
 /* The model's image (the first input that is no label) and label; a model error without them. */
@@ -27,9 +28,19 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
  */
 bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const char *part,
                      int64_t batch, bool training, int64_t max_corrupt, struct gr_error *err);
+
+/*
+ * The same for evaluation with ten views of each image (data/ten_crop.h): a batch of n images is
+ * then for a plan of 10 n rows.
+ */
+bool gr_batches_open_views(struct gr_batches *batches, struct gr_model *model, const char *part,
+                           int64_t batch, int64_t max_corrupt, struct gr_error *err);
 void gr_batches_close(struct gr_batches *batches);
 
-/* Takes the next batch and feeds it to the plan; batch->count is 0 at the end of the epoch. */
+/*
+ * Takes the next batch and feeds it to the plan, with its labels unless it has several views of an
+ * image; batch->count is 0 at the end of the epoch.
+ */
 bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr_batch *batch,
                      struct gr_error *err);
 

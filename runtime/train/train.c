@@ -13,6 +13,7 @@
 #include "base/replace.h"
 #include "model/tuning_file.h"
 #include "train/checkpoint.h"
+#include "train/divergence.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
 
@@ -138,6 +139,18 @@ static void recall_kernels(const struct trainer *t)
                err.message);
 }
 
+static bool check_trainable(const struct gr_plan *plan, struct gr_error *err)
+{
+    for (size_t v = 0; v < plan->graph->n_values; v++) {
+        const struct gr_value *value = plan->graph->values[v];
+        if (value->parameter && value->parameter->trainable)
+            return true;
+    }
+    return gr_fail(err, GR_ERR_USAGE,
+                   "there is nothing to train: all parameters of '%s' are frozen",
+                   plan->model->file->name);
+}
+
 static bool set_up(struct trainer *t, struct gr_error *err)
 {
     const struct gr_train_options *o = t->options;
@@ -163,8 +176,10 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     t->steps_per_epoch = gr_loader_batches(t->data.loader);
     recall_kernels(t);
     t->plan = gr_plan_new(model, &options, err);
-    if (!t->plan || (t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
-                                                   model, batch, o->precision, NULL, err))))
+    if (!t->plan || !check_trainable(t->plan, err))
+        return false;
+    if ((t->validation.loader &&
+         !(t->validation_plan = gr_evaluation_plan(model, batch, o->precision, NULL, err))))
         return false;
     if (o->resume) { /* after the plan, which made the optimizer's states */
         char path[PATH_SIZE];
@@ -262,62 +277,6 @@ static bool record(struct trainer *t, const char *stage, const struct gr_eval_re
 
 /* ---- a step ------------------------------------------------------------------------------ */
 
-/* The first parameter with a value that is not finite, or NULL. */
-static const char *broken_parameter(const struct gr_params *params)
-{
-    for (size_t i = 0; i < gr_params_count(params); i++) {
-        const struct gr_stored *stored = gr_params_at(params, i);
-        const size_t count = gr_layout_bytes(stored->layout, &stored->value) / sizeof(float);
-        for (size_t k = 0; stored->value.kind == GR_VALUE_PARAMETER && k < count; k++)
-            if (!isfinite(((const float *)stored->data)[k]))
-                return stored->value.name;
-    }
-    return NULL;
-}
-
-/* The same batch once more, with every output checked: says which node breaks first. */
-static void find_broken_node(struct trainer *t, struct gr_error *found)
-{
-    const struct gr_plan_options options = {.mode = GR_TRAIN,
-                                            .precision = t->plan->options.precision,
-                                            .batch = t->plan->options.batch,
-                                            .check_finite = true};
-    struct gr_plan *plan = gr_plan_new(t->model, &options, found);
-    if (!plan)
-        return;
-    gr_plan_set_step(plan, (uint64_t)t->standing.step); /* the same dropout */
-    for (size_t i = 0; i < gr_plan_input_count(plan); i++) {
-        const struct gr_tensor to = gr_plan_input(plan, i);
-        for (size_t k = 0; k < gr_plan_input_count(t->plan); k++) {
-            const struct gr_tensor from = gr_plan_input(t->plan, k);
-            if (strcmp(from.name, to.name) == 0)
-                memcpy(to.data, from.data,
-                       (size_t)gr_shape_count(&to.shape) * gr_dtype_size(to.dtype));
-        }
-    }
-    if (gr_plan_run(plan, found))
-        gr_fail(found, GR_ERR_DIVERGED, "the loss was not finite, though its parts are");
-    gr_plan_free(plan);
-}
-
-/*
- * Replaces the error of a run that stopped at a loss that is not finite by one that says where it
- * began. The weights are still those the step started with.
- */
-static bool diagnose(struct trainer *t, double rate, struct gr_error *err)
-{
-    struct gr_error found = {0};
-    const char *parameter = broken_parameter(t->model->params);
-    if (parameter)
-        gr_fail(&found, GR_ERR_DIVERGED, "the last update left NaN or infinity in '%s'", parameter);
-    else
-        find_broken_node(t, &found);
-    *err = (struct gr_error){0};
-    return gr_fail(err, GR_ERR_DIVERGED,
-                   "diverged in step %" PRId64 " at learning rate %g: %s; try a smaller rate",
-                   t->standing.step, rate, found.message);
-}
-
 /* The loss remembers about the last fifty steps, fewer at the start. */
 static void smooth(struct trainer *t)
 {
@@ -363,7 +322,7 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
         struct gr_error failed = {0};
         if (!gr_plan_run(t->plan, &failed)) {
             if (failed.status == GR_ERR_DIVERGED)
-                diagnose(t, *rate, &failed);
+                gr_diagnose_divergence(t->plan, t->standing.step, *rate, &failed);
             return gr_fail(err, failed.status, "%s", failed.message);
         }
         smooth(t);
@@ -398,6 +357,27 @@ static bool validate(struct trainer *t, struct gr_eval_result *means, double rat
     return true;
 }
 
+/* Tells the policy what a validation came to, and the user what it makes of it. */
+static void observe(struct trainer *t, double value)
+{
+    const struct gr_choice *policy = &t->model->file->learning_rate;
+    const double rate = rate_now(t);
+    switch (gr_schedule_observe(policy, &t->standing.schedule, value, t->higher_is_better)) {
+    case GR_SCHEDULE_DROPPED:
+        gr_log(t->model->context, GR_LOG_INFO,
+               "plateau: %s improves no more; drop %" PRId64 " of the learning rate, %g to %g",
+               t->monitor, t->standing.schedule.drops, rate, rate_now(t));
+        break;
+    case GR_SCHEDULE_FINISHED:
+        gr_log(t->model->context, GR_LOG_INFO,
+               "plateau: %s improves no more and all drops are done; training ends", t->monitor);
+        break;
+    case GR_SCHEDULE_NONE:
+    case GR_SCHEDULE_IMPROVED:
+        break;
+    }
+}
+
 /* Validates, tells the policy, moves on to the next epoch, saves. */
 static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
 {
@@ -412,8 +392,7 @@ static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
         return false;
     const double value = monitored(t, means.metrics, means.n_metrics, means.loss);
     const bool best = is_best(t, value);
-    gr_schedule_observe(&t->model->file->learning_rate, &t->standing.schedule, value,
-                        t->higher_is_better);
+    observe(t, value);
     t->standing.epoch++;
     t->standing.batch = 0;
     t->standing.means = (struct gr_eval_result){0};
@@ -451,6 +430,7 @@ bool gr_train(struct gr_model *model, const struct gr_train_options *options,
         .steps = t.standing.step,
         .best = t.standing.has_best ? t.standing.best : (double)NAN,
         .monitor = t.monitor,
+        .plateau = t.standing.schedule.finished,
         .interrupted = t.stopped && !(t.max_steps && t.standing.step >= t.max_steps)};
     gr_plan_free(t.plan);
     gr_plan_free(t.validation_plan);

@@ -145,8 +145,9 @@ struct gr_data_part *gr_data_case_part(struct gr_data_case *test, const char *so
     for (int i = 0; i < n_transforms; i++)
         choices[i] =
             gr_data_case_choose(test, gr_data_transforms, transforms[2 * i], transforms[2 * i + 1]);
-    *part = (struct gr_data_part){
-        "train", gr_data_case_choose(test, gr_data_sources, source, attrs), choices, n_transforms};
+    *part =
+        (struct gr_data_part){"train", gr_data_case_choose(test, gr_data_sources, source, attrs),
+                              choices, n_transforms, false};
     return part;
 }
 
