@@ -157,7 +157,7 @@ static void the_drawing_has_a_cell_for_each_count_that_is_not_zero(void **state)
     for (int label = 0; label < CLASSES; label++)
         for (int c = 0; c < CLASSES; c++) {
             char cell[32];
-            sprintf(cell, "M%d %dh1v1h-1z", c, label);
+            snprintf(cell, sizeof cell, "M%d %dh1v1h-1z", c, label);
             assert_int_equal(occurrences(text, cell), counts[label][c] > 0);
             cells += counts[label][c] > 0;
         }
