@@ -412,7 +412,7 @@ struct gr_progress {
 typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 
 struct gr_train_options {
-    const char *out;       /* run folder: metrics.jsonl, model.yaml, latest and best checkpoints */
+    const char *out; /* run folder: model.yaml, metrics.jsonl, events of TensorBoard, checkpoints */
     const char *resume;    /* run folder to go on from, or NULL */
     const char *weights;   /* to start from, or NULL */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */

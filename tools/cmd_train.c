@@ -183,8 +183,9 @@ const struct gr_command gr_command_train = {
         "Trains the model on the part 'train' of its data, and after each epoch validates it on "
         "the part 'val'.\n\n"
         "The run folder receives model.yaml (the model as trained), metrics.jsonl (one JSON object "
-        "for each stage of each epoch) and the checkpoints latest.safetensors and "
-        "best.safetensors. Ctrl-C saves and stops; --resume goes on from there.",
+        "for each stage of each epoch), an event file of the same for TensorBoard, and the "
+        "checkpoints latest.safetensors and best.safetensors. Ctrl-C saves and stops; --resume "
+        "goes on from there.",
     .options = options,
     .tunes = true,
     .transfers = true,

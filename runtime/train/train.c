@@ -15,9 +15,10 @@
 #include "train/checkpoint.h"
 #include "train/divergence.h"
 #include "train/evaluate.h"
+#include "train/events.h"
 #include "train/metrics.h"
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, STEPS_AN_EVENT = 100 };
 
 struct trainer {
     struct gr_model *model;
@@ -25,6 +26,7 @@ struct trainer {
     struct gr_batches data, validation; /* validation closed: there is none */
     struct gr_plan *plan, *validation_plan;
     struct gr_metrics *metrics;
+    struct gr_events *events;
     struct gr_standing standing;
     const char *monitor;
     bool higher_is_better;
@@ -92,7 +94,10 @@ static bool open_folder(struct trainer *t, struct gr_error *err)
         !path_in(t, "metrics.jsonl", path, err))
         return false;
     t->metrics = gr_metrics_open(path, t->options->resume != NULL, err);
-    return t->metrics != NULL;
+    if (!t->metrics || !path_in(t, GR_EVENTS_NAME, path, err))
+        return false;
+    t->events = gr_events_open(path, t->options->resume != NULL, err);
+    return t->events != NULL;
 }
 
 static bool save(struct trainer *t, const char *name, struct gr_error *err)
@@ -272,7 +277,15 @@ static bool record(struct trainer *t, const char *stage, const struct gr_eval_re
     pairs[n++] =
         (struct gr_metric){"images_per_second", seconds > 0 ? (double)means->images / seconds : 0};
     pairs[n++] = (struct gr_metric){"seconds", seconds};
-    return gr_metrics_write(t->metrics, stage, pairs, n, err);
+    return gr_metrics_write(t->metrics, stage, pairs, n, err) &&
+           gr_events_write(t->events, stage, t->standing.step, pairs + 2, n - 2, err);
+}
+
+/* The curve within an epoch, for TensorBoard: at some scale an epoch takes hours. */
+static bool record_step(struct trainer *t, double rate, struct gr_error *err)
+{
+    const struct gr_metric scalars[] = {{"loss", t->smoothed}, {"learning_rate", rate}};
+    return gr_events_write(t->events, "step", t->standing.step, scalars, 2, err);
 }
 
 /* ---- a step ------------------------------------------------------------------------------ */
@@ -331,6 +344,8 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
         t->standing.step++;
         t->standing.batch = batch.index + 1;
         t->run_steps++;
+        if (t->standing.step % STEPS_AN_EVENT == 0 && !record_step(t, *rate, err))
+            return false;
         const bool last = t->standing.batch == t->steps_per_epoch;
         if (!show(t, t->standing.batch, *rate, last) ||
             (t->max_steps && t->standing.step >= t->max_steps && !last)) {
@@ -425,6 +440,7 @@ bool gr_train(struct gr_model *model, const struct gr_train_options *options,
     struct trainer t = {.model = model, .options = options};
     bool ok = set_up(&t, err) && train(&t, err);
     ok = gr_metrics_close(t.metrics, ok ? err : NULL) && ok;
+    ok = gr_events_close(t.events, ok ? err : NULL) && ok;
     *result = (struct gr_train_result){
         .epochs = t.standing.epoch,
         .steps = t.standing.step,
