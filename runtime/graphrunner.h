@@ -526,6 +526,15 @@ struct gr_show_options {
 bool gr_show_data(struct gr_model *model, const struct gr_show_options *options, const char *path,
                   int64_t *shown, struct gr_error *err);
 
+/*
+ * Draws a convolution's weights (node NULL: the first one's), like the figure of conv1 in AlexNet's
+ * paper: filters of three channels in colour, of others one grey plane a channel, a row a filter.
+ * Zero is middle grey; the range of each filter is its own largest magnitude, or, together, that of
+ * all.
+ */
+bool gr_show_filters(struct gr_model *model, const char *node, bool together, const char *path,
+                     struct gr_error *err);
+
 /* ---- checks and documentation ------------------------------------------------------------ */
 
 struct gr_gradcheck_row {

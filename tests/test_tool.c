@@ -140,6 +140,7 @@ static void a_wrong_command_line_exits_with_2_and_says_why(void **state)
         {{"train"}, "train: MODEL is missing: graph-runner train MODEL"},
         {{"train", "a", "b"}, "train: 'b' is one argument too many"},
         {{"predict", "m", "--weights", "w"}, "predict: IMAGE is missing, or --count N"},
+        {{"filters", "m"}, "filters: --weights FILE is needed"},
         {{"eval", "m"}, "eval: --weights FILE is needed"},
         {{"eval", "m", "--weights="}, "eval: --weights: the value is empty"},
         {{"run", "m", "--inputs", "i", "--fetch=a,,b"}, "run: --fetch: a name is empty"},

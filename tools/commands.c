@@ -7,15 +7,25 @@
 
 #include "terminal.h"
 
+/* clang-format off */
 const struct gr_command *const gr_commands[] = {
-    &gr_command_train,     &gr_command_eval,
-    &gr_command_predict,   &gr_command_run,
-    &gr_command_dot,       &gr_command_summary,
-    &gr_command_plan,      &gr_command_bench,
-    &gr_command_check,     &gr_command_data,
-    &gr_command_gradcheck, &gr_command_ops,
-    &gr_command_help,      NULL,
+    &gr_command_train,
+    &gr_command_eval,
+    &gr_command_predict,
+    &gr_command_filters,
+    &gr_command_run,
+    &gr_command_dot,
+    &gr_command_summary,
+    &gr_command_plan,
+    &gr_command_bench,
+    &gr_command_check,
+    &gr_command_data,
+    &gr_command_gradcheck,
+    &gr_command_ops,
+    &gr_command_help,
+    NULL,
 };
+/* clang-format on */
 
 enum { MOST_COMMANDS = 32 };
 

@@ -30,7 +30,7 @@ struct gr_settings {
 
     /* Of single commands. Texts are borrowed from argv; NULL: not said. */
     const char *out, *resume, *weights, *save_weights;
-    const char *part, *csv, *inputs, *outputs, *trace, *profile;
+    const char *part, *csv, *inputs, *outputs, *trace, *profile, *node;
     struct gr_words fetch, confusion;
     struct gr_words only, except, rename, freeze;
     int mode; /* enum gr_mode */
@@ -38,7 +38,7 @@ struct gr_settings {
     int64_t memory_budget; /* bytes; 0: not said */
     double learning_rate, tolerance;
     bool json, nodes, primitives, no_memory_plan, no_fusion, help;
-    bool ten_crop, per_class;
+    bool ten_crop, per_class, together;
 };
 
 void gr_settings_release(struct gr_settings *settings);

@@ -9,7 +9,7 @@
 #include "data/font.h"
 
 enum {
-    MARGIN = 12, /* between tiles, and around all */
+    MARGIN = 12, /* around all, and between tiles */
     ABOVE_CAPTION = 5,
     TILE_LEAST = 96,      /* smaller tiles are enlarged to about this */
     LARGE_TEXT_TILE = 160 /* from this width on, captions are twice as large */
@@ -41,16 +41,20 @@ bool gr_sheet_init(struct gr_sheet *sheet, const struct gr_sheet_options *option
     sheet->width = options->width * sheet->scale;
     sheet->text = sheet->width >= LARGE_TEXT_TILE ? 2 : 1;
     const int64_t line_height = ABOVE_CAPTION + GR_GLYPH_HEIGHT * sheet->text;
-    sheet->step_down = sheet->height + MARGIN + (options->captions ? line_height : 0);
-    sheet->step_right = sheet->width + MARGIN;
+    const int64_t gap = options->gap ? options->gap : MARGIN;
+    sheet->step_down = sheet->height + gap + (options->captions ? line_height : 0);
+    sheet->step_right = sheet->width + gap;
     sheet->columns = options->columns
                          ? options->columns
                          : usual_columns(options->count, sheet->step_down, sheet->step_right);
     const int64_t title = options->title ? 2 * GR_GLYPH_HEIGHT + MARGIN : 0;
     const int64_t rows = (options->count + sheet->columns - 1) / sheet->columns;
-    const int64_t width = MARGIN + sheet->columns * sheet->step_right;
+    const int64_t width = 2 * MARGIN - gap + sheet->columns * sheet->step_right;
     sheet->top = MARGIN + title;
-    if (!gr_picture_init(&sheet->picture, sheet->top + rows * sheet->step_down, width, paper, err))
+    sheet->left = MARGIN;
+    sheet->bare = options->bare;
+    if (!gr_picture_init(&sheet->picture, sheet->top + rows * sheet->step_down + MARGIN - gap,
+                         width, paper, err))
         return false;
     if (options->title) { /* twice as large as the smallest text, if it fits */
         const int64_t room = width - 2 * MARGIN;
@@ -70,13 +74,14 @@ void gr_sheet_put(struct gr_sheet *sheet, int64_t index, const struct gr_view *v
                   const char *caption)
 {
     const int64_t top = sheet->top + index / sheet->columns * sheet->step_down;
-    const int64_t left = MARGIN + index % sheet->columns * sheet->step_right;
+    const int64_t left = sheet->left + index % sheet->columns * sheet->step_right;
     const int64_t height = view->height * sheet->scale, width = view->width * sheet->scale;
     assert(height <= sheet->height && width <= sheet->width);
     const struct gr_window place = {top + (sheet->height - height) / 2,
                                     left + (sheet->width - width) / 2, height, width};
     gr_picture_draw(&sheet->picture, place.top, place.left, view, sheet->scale);
-    gr_picture_frame(&sheet->picture, &place, 1, line);
+    if (!sheet->bare)
+        gr_picture_frame(&sheet->picture, &place, 1, line);
     if (caption) {
         const bool fits = gr_picture_text_width(caption, sheet->text) <= sheet->width;
         gr_picture_text(&sheet->picture, top + sheet->height + ABOVE_CAPTION, left, sheet->width,

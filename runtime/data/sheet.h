@@ -11,7 +11,9 @@ struct gr_sheet_options {
     int64_t height, width; /* of what is shown in each */
     int64_t columns;       /* 0: as many as make the sheet about 4:3 */
     int64_t scale;         /* size of a pixel; 0: so that small tiles can be seen */
+    int64_t gap;           /* between tiles; 0: the usual */
     bool captions;         /* leave room for them */
+    bool bare;             /* no frames around tiles */
     const char *title;     /* may be NULL */
 };
 
@@ -20,8 +22,9 @@ struct gr_sheet {
     struct gr_picture picture;
     int64_t columns, scale, text; /* text: the size of a pixel of captions */
     int64_t height, width;        /* of a tile */
-    int64_t top;                  /* of the first tile */
+    int64_t top, left;            /* of the first tile */
     int64_t step_down, step_right;
+    bool bare;
 };
 
 bool gr_sheet_init(struct gr_sheet *sheet, const struct gr_sheet_options *options,
