@@ -97,8 +97,9 @@ static void the_confusion_matrix_counts_the_lines(void **state)
     count(lines, counts);
     char wanted[1000] = "label,\"north\",\"east\",\"south\",\"west\"\n";
     for (int label = 0; label < CLASSES; label++)
-        sprintf(wanted + strlen(wanted), "\"%s\",%d,%d,%d,%d\n", names[label], counts[label][0],
-                counts[label][1], counts[label][2], counts[label][3]);
+        snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "\"%s\",%d,%d,%d,%d\n",
+                 names[label], counts[label][0], counts[label][1], counts[label][2],
+                 counts[label][3]);
     char *text = gr_tool_read(matrix);
     assert_string_equal(text, wanted);
     free(text);
@@ -156,7 +157,7 @@ static void the_drawing_has_a_cell_for_each_count_that_is_not_zero(void **state)
     char *text = gr_tool_read(picture);
     for (int label = 0; label < CLASSES; label++)
         for (int c = 0; c < CLASSES; c++) {
-            char cell[32];
+            char cell[64];
             snprintf(cell, sizeof cell, "M%d %dh1v1h-1z", c, label);
             assert_int_equal(occurrences(text, cell), counts[label][c] > 0);
             cells += counts[label][c] > 0;
