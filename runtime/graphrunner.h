@@ -510,6 +510,74 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
                      const struct gr_predict_options *options, struct gr_sample *samples,
                      struct gr_prediction *predictions, struct gr_error *err);
 
+/* ---- looking through data ---------------------------------------------------------------- */
+
+/* What an image file can be remarkable for. All but the first are read like any other. */
+enum gr_data_trait {
+    GR_DATA_UNREADABLE, /* damaged, or neither JPEG nor PNG */
+    GR_DATA_DUPLICATE,  /* the same bytes as one before it, in this set or one looked at before */
+    GR_DATA_TINY,       /* smaller than the model's input */
+    GR_DATA_DISGUISED,  /* of another format than its name says */
+    GR_DATA_TURNED,     /* its EXIF data say to turn it */
+    GR_DATA_CMYK,
+    GR_DATA_GREY,
+    GR_DATA_TRAITS
+};
+
+const char *gr_data_trait_name(enum gr_data_trait trait); /* "unreadable" */
+
+struct gr_data_finding {
+    enum gr_data_trait trait;
+    const char *name; /* of the sample */
+    const char *text; /* why it is unreadable, of what it is a duplicate, ...; or NULL */
+};
+
+/* One set looked through. Everything belongs to the check. */
+struct gr_data_report {
+    const char *name; /* the part, or the path */
+    bool has_files;   /* samples are image files; otherwise they are only counted */
+    int64_t images, bytes;
+    int64_t classes;                        /* that the data know of */
+    const int64_t *class_images;            /* [classes] */
+    const char *const *class_names;         /* [classes], or NULL */
+    int64_t least, median, most;            /* images of a class */
+    int64_t empty;                          /* classes without any */
+    int64_t traits[GR_DATA_TRAITS];         /* images of each */
+    const struct gr_data_finding *findings; /* in the order of samples */
+    size_t n_findings;
+    double seconds;
+};
+
+/* Returning false ends the work; the call that reports it fails without an error. */
+typedef bool gr_data_progress_fn(void *user, const char *name, int64_t done, int64_t count,
+                                 double seconds_left);
+
+struct gr_data_check;
+
+/* progress, from the caller's thread, may be NULL. The context must outlive it. */
+struct gr_data_check *gr_data_check_new(struct gr_context *context, gr_data_progress_fn *progress,
+                                        void *user, struct gr_error *err);
+void gr_data_check_free(struct gr_data_check *check); /* NULL is allowed */
+
+/*
+ * Reads and decodes every image of a part of the model's data section, with the context's threads.
+ * Damaged images are findings; a set that cannot be opened is an error, as in training.
+ */
+bool gr_data_check_part(struct gr_data_check *check, struct gr_model *model, const char *part,
+                        struct gr_error *err);
+
+/*
+ * The same without a model: class folders, ImageNet's tars or a folder of them, or shards, whose
+ * pattern may have braces.
+ */
+bool gr_data_check_path(struct gr_data_check *check, const char *path, struct gr_error *err);
+
+size_t gr_data_check_count(const struct gr_data_check *check);
+const struct gr_data_report *gr_data_check_report(const struct gr_data_check *check, size_t index);
+
+/* The parts of the model's data section, in order; NULL beyond the last. */
+const char *gr_model_part(const struct gr_model *model, size_t index);
+
 /* ---- pictures: PNG files, which appear whole or not at all; "-" is standard output --------- */
 
 struct gr_show_options {

@@ -30,6 +30,7 @@
 
 #include "graphrunner.h"
 #include "support/folder.h"
+#include "support/make_jpeg.h"
 #include "support/tool.h"
 
 #ifdef GR_SANITIZED
@@ -126,6 +127,7 @@ static int set_up(void **state)
     gr_tool_save(gr_folder_file("bin/cc", path), "#!/bin/sh\nexec " COMPILE " \"$@\"\n");
     assert_int_equal(chmod(path, 0700), 0);
     save_inputs();
+    assert_true(gr_make_plain_jpeg(gr_folder_file("ash.jpg", path), 375, 500, 90, 120, 60));
     return 0;
 }
 

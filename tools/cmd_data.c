@@ -4,6 +4,7 @@
 #include "commands.h"
 
 static const struct gr_command *const parts[] = {
+    &gr_command_data_check,
     &gr_command_data_show,
     NULL,
 };

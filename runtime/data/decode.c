@@ -16,23 +16,27 @@ typedef bool decode_fn(const uint8_t *bytes, size_t size, int channels,
                        const struct gr_source_target *target, struct gr_buffer *pixels,
                        struct gr_view *view, struct gr_error *err);
 
+typedef bool inspect_fn(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                        struct gr_error *err);
+
 /* How files of a format start; decode NULL: known, so that messages can name it. */
 static const struct format {
     const char *name, *magic;
     size_t offset, length; /* of magic */
     decode_fn *decode;
+    inspect_fn *inspect;
 } formats[] = {
-    {"JPEG", "\xff\xd8\xff", 0, 3, gr_jpeg_decode},
-    {"PNG", "\x89PNG\r\n\x1a\n", 0, 8, gr_png_decode},
-    {"a GIF", "GIF8", 0, 4, NULL},
-    {"a WebP", "WEBP", 8, 4, NULL},
-    {"a BMP", "BM", 0, 2, NULL},
-    {"a TIFF", "II*\0", 0, 4, NULL},
-    {"a TIFF", "MM\0*", 0, 4, NULL},
-    {"an AVIF", "ftypavif", 4, 8, NULL},
-    {"a HEIF", "ftyp", 4, 4, NULL},
-    {"an HTML", "<!DOCTYPE", 0, 9, NULL},
-    {"an HTML", "<html", 0, 5, NULL},
+    {"JPEG", "\xff\xd8\xff", 0, 3, gr_jpeg_decode, gr_jpeg_inspect},
+    {"PNG", "\x89PNG\r\n\x1a\n", 0, 8, gr_png_decode, gr_png_inspect},
+    {"a GIF", "GIF8", 0, 4, NULL, NULL},
+    {"a WebP", "WEBP", 8, 4, NULL, NULL},
+    {"a BMP", "BM", 0, 2, NULL, NULL},
+    {"a TIFF", "II*\0", 0, 4, NULL, NULL},
+    {"a TIFF", "MM\0*", 0, 4, NULL, NULL},
+    {"an AVIF", "ftypavif", 4, 8, NULL, NULL},
+    {"a HEIF", "ftyp", 4, 4, NULL, NULL},
+    {"an HTML", "<!DOCTYPE", 0, 9, NULL, NULL},
+    {"an HTML", "<html", 0, 5, NULL, NULL},
 };
 
 static const struct format *format_of(const uint8_t *bytes, size_t size)
@@ -99,6 +103,25 @@ bool gr_image_decode(const uint8_t *bytes, size_t size, int channels,
     if (!format->decode(bytes, size, channels, &stored, pixels, view, err))
         return false;
     *view = gr_orientation_upright(turning.orientation, view);
+    return true;
+}
+
+bool gr_image_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                      struct gr_error *err)
+{
+    const struct format *format = format_of(bytes, size);
+    *facts = (struct gr_image_facts){0};
+    if (!format || !format->inspect)
+        return fail_format(bytes, size, format, err);
+    if (!format->inspect(bytes, size, facts, err))
+        return false;
+    facts->format = format->name;
+    facts->orientation = gr_orientation_read(bytes, size);
+    if (gr_orientation_turned(facts->orientation)) {
+        const int64_t height = facts->height;
+        facts->height = facts->width;
+        facts->width = height;
+    }
     return true;
 }
 

@@ -25,6 +25,18 @@ bool gr_image_decode(const uint8_t *bytes, size_t size, int channels,
 bool gr_image_read(const char *path, int channels, const struct gr_source_target *target,
                    struct gr_source_scratch *scratch, struct gr_view *view, struct gr_error *err);
 
+/* What an image file is, as its header says. */
+struct gr_image_facts {
+    const char *format;    /* "JPEG", "PNG" */
+    int64_t height, width; /* upright */
+    int orientation;       /* as in data/orientation.h */
+    bool grey, cmyk;
+};
+
+/* Reads the header; fails as gr_image_decode does. */
+bool gr_image_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                      struct gr_error *err);
+
 /* True when a name ends as those of image files do: .jpg, .jpeg or .png, in any case. */
 bool gr_image_named(const char *path);
 

@@ -252,3 +252,24 @@ bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
     jpeg_destroy_decompress(&decoder.info);
     return done;
 }
+
+bool gr_jpeg_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                     struct gr_error *err)
+{
+    struct decoder decoder;
+    const struct jpeg_decompress_struct *info = &decoder.info;
+    decoder_init(&decoder);
+    if (setjmp(decoder.escape)) {
+        jpeg_destroy_decompress(&decoder.info);
+        return gr_fail(err, GR_ERR_DATA, "corrupt JPEG: %s", decoder.message);
+    }
+    jpeg_create_decompress(&decoder.info);
+    jpeg_mem_src(&decoder.info, bytes, (unsigned long)size);
+    jpeg_read_header(&decoder.info, TRUE);
+    facts->height = info->image_height;
+    facts->width = info->image_width;
+    facts->grey = info->jpeg_color_space == JCS_GRAYSCALE;
+    facts->cmyk = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
+    jpeg_destroy_decompress(&decoder.info);
+    return true;
+}

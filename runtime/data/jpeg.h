@@ -9,6 +9,8 @@
 
 #include "data/source.h"
 
+struct gr_image_facts;
+
 /*
  * Decodes into pixels and makes *view show them: channels is 1 (luminance) or 3 (RGB), whatever the
  * file has; CMYK and YCCK are converted (Adobe's inverted). The DCT scales the image down by 2, 4
@@ -21,5 +23,9 @@
 bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
                     const struct gr_source_target *target, struct gr_buffer *pixels,
                     struct gr_view *view, struct gr_error *err);
+
+/* Size and colours, as stored, into *facts (data/decode.h), which is zero. */
+bool gr_jpeg_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                     struct gr_error *err);
 
 #endif

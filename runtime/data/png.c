@@ -154,3 +154,16 @@ bool gr_png_decode(const uint8_t *bytes, size_t size, int channels,
     png_destroy_read_struct(&reader.png, &reader.info, NULL);
     return done;
 }
+
+/* The header is the first chunk, at a fixed place; whether it is sound, decoding tells. */
+bool gr_png_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                    struct gr_error *err)
+{
+    enum { WIDTH = 16, HEIGHT = 20, COLOUR = 25 };
+    if (size <= COLOUR || memcmp(bytes + 12, "IHDR", 4) != 0)
+        return gr_fail(err, GR_ERR_DATA, "corrupt PNG: no header");
+    facts->width = png_get_uint_32(bytes + WIDTH);
+    facts->height = png_get_uint_32(bytes + HEIGHT);
+    facts->grey = !(bytes[COLOUR] & (PNG_COLOR_MASK_COLOR | PNG_COLOR_MASK_PALETTE));
+    return true;
+}

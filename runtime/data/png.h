@@ -8,6 +8,8 @@
 
 #include "data/source.h"
 
+struct gr_image_facts;
+
 /*
  * As gr_jpeg_decode, but never scaled down: PNG has no shorter way to a smaller image. Rows that
  * target->choose leaves out are read but not kept, unless the file is interlaced.
@@ -15,5 +17,9 @@
 bool gr_png_decode(const uint8_t *bytes, size_t size, int channels,
                    const struct gr_source_target *target, struct gr_buffer *pixels,
                    struct gr_view *view, struct gr_error *err);
+
+/* Size and colours, as stored, into *facts (data/decode.h), which is zero. */
+bool gr_png_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *facts,
+                    struct gr_error *err);
 
 #endif

@@ -77,6 +77,11 @@ const char *gr_model_class_name(const struct gr_model *model, int64_t index)
     return index >= 0 && index < names->count ? names->items[index] : NULL;
 }
 
+const char *gr_model_part(const struct gr_model *model, size_t index)
+{
+    return index < model->file->n_parts ? model->file->parts[index].data.name : NULL;
+}
+
 size_t gr_model_node_count(const struct gr_model *model)
 {
     return model->file->n_nodes;
