@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "conv.h"
 #include "ops.h"
 
@@ -57,15 +58,6 @@ static bool deep_bind(struct gr_kernel *kernel, const struct gr_buffers *buffers
 
 /* ---- squares to channels ----------------------------------------------------------------- */
 
-/* An f32 as bf16, to the nearest and ties to even; NaN stays NaN. */
-static inline uint16_t to_bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    const uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-    return (uint16_t)((x != x ? bits | 0x400000u : rounded) >> 16);
-}
-
 /* One row of squares of one channel: dst [W', S²] every `step` lanes, from rows S h - pad on. */
 static void deepen_row(const struct deep_state *s, const float *plane, uint16_t *dst, int64_t step,
                        int64_t h)
@@ -80,11 +72,12 @@ static void deepen_row(const struct deep_state *s, const float *plane, uint16_t 
             const int64_t x = w * stride - s->pad[1];
             if (inside_y && x >= 0 && x + stride <= s->s.w)
                 for (int64_t j = 0; j < stride; j++)
-                    to[j] = to_bf16(row[w * stride + j]);
+                    to[j] = gr_to_bf16(row[w * stride + j]);
             else
                 for (int64_t j = 0; j < stride; j++)
-                    to[j] =
-                        inside_y && x + j >= 0 && x + j < s->s.w ? to_bf16(row[w * stride + j]) : 0;
+                    to[j] = inside_y && x + j >= 0 && x + j < s->s.w
+                                ? gr_to_bf16(row[w * stride + j])
+                                : 0;
         }
     }
 }

@@ -9,7 +9,6 @@
 
 #include "onednn.h"
 #include "rows.h"
-#include "vector_clones.h"
 
 enum { MOST_SRC = 3 };
 
@@ -24,22 +23,6 @@ struct state {
 
 /* ---- blocks ------------------------------------------------------------------------------ */
 
-GR_VECTOR_CLONES
-static void widen(const uint16_t *src, float *dst, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = gr_from_bf16(src[i]);
-}
-
-GR_VECTOR_CLONES
-static void narrow(const float *src, uint16_t *dst, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = gr_to_bf16(src[i]);
-}
-
 int64_t gr_elementwise_count(const struct gr_kernel *kernel)
 {
     return ((const struct state *)kernel->state)->count;
@@ -52,7 +35,7 @@ const float *gr_elementwise_read(const struct gr_kernel *kernel, const struct gr
     const void *from = gr_element_const(buffers->src[i], at, s->src_bf16[i]);
     if (!s->src_bf16[i])
         return from;
-    widen(from, block, n);
+    gr_bf16_widen(from, block, n);
     return block;
 }
 
@@ -69,7 +52,7 @@ void gr_elementwise_write(const struct gr_kernel *kernel, const struct gr_buffer
     const struct state *s = kernel->state;
     void *to = gr_element(buffers->dst[0], at, s->dst_bf16);
     if (s->dst_bf16)
-        narrow(from, to, n);
+        gr_bf16_narrow(from, to, n);
     else if (to != from)
         memcpy(to, from, (size_t)n * sizeof *from);
 }

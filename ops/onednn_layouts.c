@@ -224,17 +224,25 @@ const struct gr_layout *gr_onednn_plain(struct gr_backend *backend, const struct
     return layout;
 }
 
-const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struct gr_value *value,
-                                         enum gr_dtype dtype, dnnl_format_tag_t tag,
-                                         struct gr_error *err)
+/* The layout of a tag, of a tensor that has this shape in place of the value's own. */
+static const struct gr_layout *tagged(struct gr_backend *backend, const struct gr_value *value,
+                                      const struct gr_shape *shape, enum gr_dtype dtype,
+                                      dnnl_format_tag_t tag, struct gr_error *err)
 {
     struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, value->shape.rank, value->shape.dim, dtype, tag, err))
+    if (!gr_desc_tagged(&desc, shape->rank, shape->dim, dtype, tag, err))
         return NULL;
     const struct gr_layout *layout =
         gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
     gr_desc_release(&desc);
     return layout;
+}
+
+const struct gr_layout *gr_onednn_tagged(struct gr_backend *backend, const struct gr_value *value,
+                                         enum gr_dtype dtype, dnnl_format_tag_t tag,
+                                         struct gr_error *err)
+{
+    return tagged(backend, value, &value->shape, dtype, tag, err);
 }
 
 int64_t gr_onednn_widest_lanes(const struct gr_backend *backend)
@@ -249,13 +257,7 @@ const struct gr_layout *gr_onednn_lanes(struct gr_backend *backend, const struct
                                         int64_t lanes, struct gr_error *err)
 {
     const dnnl_format_tag_t tag = lanes == 16 ? dnnl_nChw16c : lanes == 8 ? dnnl_nChw8c : dnnl_nchw;
-    struct gr_desc desc = {0};
-    if (!gr_desc_tagged(&desc, 4, shape->dim, dtype, tag, err))
-        return NULL;
-    const struct gr_layout *layout =
-        gr_onednn_layout(backend, value, gr_desc_get(&desc), false, err);
-    gr_desc_release(&desc);
-    return layout;
+    return tagged(backend, value, shape, dtype, tag, err);
 }
 
 const struct gr_layout *gr_onednn_workspace(struct gr_backend *backend, size_t bytes,

@@ -6,17 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "conv_filters.h"
 #include "ops.h"
 #include "vector_clones.h"
-
-/* The bits of an f32 rounded to bf16 in the upper half: to the nearest, ties to even. */
-static inline uint32_t rounded(uint32_t bits)
-{
-    const uint32_t even = bits + 0x7fffu + (bits >> 16 & 1u);
-    const uint32_t nan = bits | 0x400000u; /* stays one */
-    return (bits & 0x7fffffffu) > 0x7f800000u ? nan : even;
-}
 
 /* ---- another type -------------------------------------------------------------------------- */
 
@@ -27,22 +20,6 @@ struct retype {
 };
 
 enum { CHUNK = 4096 };
-
-GR_VECTOR_CLONES
-static void narrow(const uint32_t *src, uint16_t *dst, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = (uint16_t)(rounded(src[i]) >> 16);
-}
-
-GR_VECTOR_CLONES
-static void widen(const uint16_t *src, uint32_t *dst, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        dst[i] = (uint32_t)src[i] << 16;
-}
 
 static bool retype_run(const struct gr_kernel *kernel, const struct gr_node *node,
                        const struct gr_buffers *buffers, const struct gr_run *run,
@@ -55,9 +32,9 @@ static bool retype_run(const struct gr_kernel *kernel, const struct gr_node *nod
     for (int64_t at = 0; at < r->count; at += CHUNK) {
         const int64_t n = r->count - at < CHUNK ? r->count - at : CHUNK;
         if (r->from == GR_F32)
-            narrow((const uint32_t *)src + at, (uint16_t *)dst + at, n);
+            gr_bf16_narrow((const float *)src + at, (uint16_t *)dst + at, n);
         else
-            widen((const uint16_t *)src + at, (uint32_t *)dst + at, n);
+            gr_bf16_widen((const uint16_t *)src + at, (float *)dst + at, n);
     }
     return true;
 }
@@ -104,11 +81,11 @@ struct pairs {
 };
 
 GR_VECTOR_CLONES
-static void pair_rows(const uint32_t *first, const uint32_t *second, uint32_t *dst, int64_t lanes)
+static void pair_rows(const float *first, const float *second, uint32_t *dst, int64_t lanes)
 {
 #pragma omp simd
     for (int64_t i = 0; i < lanes; i++)
-        dst[i] = rounded(first[i]) >> 16 | (rounded(second[i]) & 0xffff0000u);
+        dst[i] = gr_to_bf16(first[i]) | (uint32_t)gr_to_bf16(second[i]) << 16;
 }
 
 static bool pairs_run(const struct gr_kernel *kernel, const struct gr_node *node,
@@ -117,8 +94,8 @@ static bool pairs_run(const struct gr_kernel *kernel, const struct gr_node *node
 {
     (void)node, (void)run, (void)err;
     const struct pairs *p = kernel->state;
-    const uint32_t *src = buffers->src[0]; /* [rows, 2, lanes] */
-    uint32_t *dst = buffers->dst[0];       /* [rows, lanes] pairs */
+    const float *src = buffers->src[0]; /* [rows, 2, lanes] */
+    uint32_t *dst = buffers->dst[0];    /* [rows, lanes] pairs */
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < p->rows; r++)
         pair_rows(src + 2 * r * p->lanes, src + (2 * r + 1) * p->lanes, dst + r * p->lanes,

@@ -25,9 +25,7 @@ static int setup(void **state)
 {
     (void)state;
     gr_data_case_init(&test);
-    uint32_t seed = 7;
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
+    gr_data_case_noise(pixels, sizeof pixels);
     return 0;
 }
 
@@ -42,10 +40,7 @@ static int teardown(void **state)
 static void run(const char *const *transforms, int count, const struct gr_view *view, int64_t H,
                 int64_t W, uint32_t epoch, uint32_t index)
 {
-    const struct gr_shape shape = {3, {view->channels, H, W}};
-    const struct gr_random_key key = gr_random_key(5, GR_RANDOM_AUGMENT, epoch, index);
-    gr_data_case_apply(&test, gr_data_case_part(&test, "synthetic", NULL, transforms, count), view,
-                       &shape, &key, out);
+    gr_data_case_run(&test, transforms, count, view, H, W, epoch, index, out);
 }
 
 static uint8_t pixel(const struct gr_view *view, int64_t c, int64_t h, int64_t w)

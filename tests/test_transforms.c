@@ -26,9 +26,7 @@ static int setup(void **state)
 {
     (void)state;
     gr_data_case_init(&test);
-    uint32_t seed = 7;
-    for (size_t i = 0; i < sizeof pixels; i++)
-        pixels[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
+    gr_data_case_noise(pixels, sizeof pixels);
     return 0;
 }
 

@@ -187,3 +187,20 @@ const char *gr_data_case_idx(struct gr_data_case *test, int count, int height, i
     gr_data_case_write(labels, bytes, (size_t)count + 8);
     return gr_pool_printf(&test->pool, "images=%s;labels=%s", images, labels);
 }
+
+void gr_data_case_run(struct gr_data_case *test, const char *const *transforms, int n_transforms,
+                      const struct gr_view *view, int64_t H, int64_t W, uint32_t epoch,
+                      uint32_t index, float *out)
+{
+    const struct gr_shape shape = {3, {view->channels, H, W}};
+    const struct gr_random_key key = gr_random_key(5, GR_RANDOM_AUGMENT, epoch, index);
+    gr_data_case_apply(test, gr_data_case_part(test, "synthetic", NULL, transforms, n_transforms),
+                       view, &shape, &key, out);
+}
+
+void gr_data_case_noise(uint8_t *bytes, size_t size)
+{
+    uint32_t seed = 7;
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
+}

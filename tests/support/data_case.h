@@ -42,6 +42,14 @@ void gr_data_case_apply(struct gr_data_case *test, const struct gr_data_part *pa
                         const struct gr_view *view, const struct gr_shape *shape,
                         const struct gr_random_key *key, float *out);
 
+/* The same for such transforms, as sample `index` draws in an epoch; the view becomes H×W. */
+void gr_data_case_run(struct gr_data_case *test, const char *const *transforms, int n_transforms,
+                      const struct gr_view *view, int64_t H, int64_t W, uint32_t epoch,
+                      uint32_t index, float *out);
+
+/* Fills bytes with all values, the same each time. */
+void gr_data_case_noise(uint8_t *bytes, size_t size);
+
 /* IDX files of count images: pixel i of the whole file is i % 251, label n is n % classes. */
 const char *gr_data_case_idx(struct gr_data_case *test, int count, int height, int width,
                              int classes);
