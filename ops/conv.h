@@ -85,6 +85,10 @@ bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err)
 bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_takes_rounded_tiles(const struct gr_planning *planning); /* to bf16 */
+bool gr_conv_tiles_6_bf16_forward(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_bf16_data(struct gr_planning *planning, struct gr_error *err);
+bool gr_conv_tiles_6_bf16_weights(struct gr_planning *planning, struct gr_error *err);
 
 /*
  * Kernels: forward (inputs src, weight, bias?, addend?), data (inputs dy, weight; output dx),

@@ -34,9 +34,14 @@ int64_t gr_conv_filters_spread(int64_t floats)
     return (floats / LANES | 1) * LANES;
 }
 
+int64_t gr_conv_filters_block(const struct gr_tile_grid *grid)
+{
+    return LANES * gr_tile_words(grid->rounded ? GR_TILE_PAIRS : GR_TILE_F32, 1);
+}
+
 int64_t gr_conv_filters_position(const struct gr_tile_grid *grid)
 {
-    return gr_conv_filters_spread(grid->in * LANES * grid->out * LANES);
+    return gr_conv_filters_spread(grid->in * gr_conv_filters_block(grid) * grid->out);
 }
 
 int64_t gr_conv_filters_count(const struct gr_tile_grid *grid)
@@ -56,10 +61,11 @@ void gr_conv_filters_transform(const struct gr_tile_grid *grid, bool turned, con
             for (int64_t i = 0; i < in; i++) {
                 const int64_t block = turned ? (g * in + i) * out + o : (g * out + o) * in + i;
                 const float *w = weights + block * taps * LANES * LANES;
-                float *to = u + g * positions * position + (o * in + i) * LANES * LANES;
+                float *to =
+                    u + g * positions * position + (o * in + i) * gr_conv_filters_block(grid);
                 for (int64_t c = 0; c < LANES; c++)
-                    gr_tiles_avx512_filter(grid, w + c * LANES, (int64_t)LANES * LANES, turned,
-                                           to + c * LANES, position);
+                    gr_tiles_avx512_filter(grid, w + c * LANES, (int64_t)LANES * LANES, turned, c,
+                                           to, position);
             }
 }
 
@@ -92,8 +98,11 @@ const struct gr_layout *gr_conv_filters_layout(struct gr_backend *backend,
     struct gr_desc desc = {0};
     if (!gr_desc_init(&desc, 3, dims, GR_F32, GR_FORMAT_PLAIN, err))
         return NULL;
-    const struct gr_layout *layout = gr_onednn_named(
-        backend, gr_desc_get(&desc), grid->size == 6 ? "winograd6x6" : "winograd8x8", err);
+    const struct gr_layout *layout = gr_onednn_named(backend, gr_desc_get(&desc),
+                                                     grid->rounded     ? "bf16:winograd6x6"
+                                                     : grid->size == 6 ? "winograd6x6"
+                                                                       : "winograd8x8",
+                                                     err);
     gr_desc_release(&desc);
     return layout;
 }
@@ -117,6 +126,7 @@ static bool filters_of(const struct gr_value *value, const struct gr_layout *lay
                                   .in = value->shape.dim[1] / LANES,
                                   .out = value->shape.dim[0] / facts.dims[0] / LANES};
     grid->m = grid->size + 1 - value->shape.dim[2];
+    grid->rounded = facts.dims[2] != gr_conv_filters_position(grid);
     gr_conv_filters_init(grid);
     return true;
 }

@@ -11,18 +11,21 @@
 /* The filter transform G of a grid whose size and m are set. */
 void gr_conv_filters_init(struct gr_tile_grid *grid);
 
-/* Floats from one position to the next of so many: odd numbers of cache lines fall apart in it. */
+/* Words from one position to the next of so many: odd numbers of cache lines fall apart in it. */
 int64_t gr_conv_filters_spread(int64_t floats);
 
-/* Floats from one position of a group's filters to the next. */
+/* Words of 32 bits of a block of 16 by 16 filters at a position: numbers, or pairs if rounded. */
+int64_t gr_conv_filters_block(const struct gr_tile_grid *grid);
+
+/* Words from one position of a group's filters to the next. */
 int64_t gr_conv_filters_position(const struct gr_tile_grid *grid);
 
-/* Floats of all filters [G, size², position]. */
+/* Words of all filters [G, size², position]. */
 int64_t gr_conv_filters_count(const struct gr_tile_grid *grid);
 
 /*
  * Transforms weights (g)OIhw16i16o, or turned by half a turn (g)OIhw16o16i, into u: a group's
- * positions are [out, 16 in, 16].
+ * positions are [out, 16 in, 16], or in pairs [out, 8 in, 16] if rounded.
  */
 void gr_conv_filters_transform(const struct gr_tile_grid *grid, bool turned, const float *weights,
                                float *u);

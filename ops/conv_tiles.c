@@ -1,7 +1,8 @@
 /*
  * Convolution by Winograd's transformation in kernels of our own (AVX-512, stride 1; 3×3 and 5×5,
  * in groups or not): tiles of 6×6 or 8×8 sources, see conv_tiles_avx512.h. An 8×8 tile multiplies
- * less and rounds more. All arithmetic is f32; activations may be stored in bf16.
+ * less and rounds more. Arithmetic is f32; activations may be stored in bf16, and then 6×6 tiles
+ * may be rounded to bf16 once transformed, which halves the time of the products.
  *
  * Forward, a thread takes a block of tiles of one group through source transform, products and
  * result transform while they are in its cache. The gradient of the input is such a convolution of
@@ -32,8 +33,9 @@ _Static_assert(BLOCK % GR_TILE_ROWS == 0, "products read whole rows of tiles");
 
 struct tiles_state {
     struct gr_tile_grid grid;
+    enum gr_tile_form form; /* of what is transformed */
     int64_t images, taps, positions;
-    int64_t source, result, filter; /* floats from a position to the next of each buffer */
+    int64_t source, result, filter; /* words from a position to the next of each buffer */
     int64_t block, part;            /* tiles of a block, of a part */
     int64_t stride;                 /* of a block in its buffer */
     int64_t blocks, shares;         /* of tiles; into which a block's results are divided */
@@ -54,25 +56,29 @@ static void convolve_block(const struct tiles_state *s, const void *src, const f
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols, first = at * s->block;
     const int64_t count = tiles - first < s->block ? tiles - first : s->block;
-    const struct gr_tile_buffer source = {own, s->source, s->stride * LANES};
-    const struct gr_tile_buffer result = {own + s->positions * s->source, s->result,
-                                          s->stride * LANES};
+    const struct gr_tile_buffer source = {.data = own,
+                                          .position = s->source,
+                                          .block = gr_tile_words(s->form, s->stride),
+                                          .form = s->form};
+    const struct gr_tile_buffer result = {
+        .data = own + s->positions * s->source, .position = s->result, .block = s->stride * LANES};
     const int64_t end = grid->out * (share + 1) / s->shares;
     gr_tiles_avx512_source(grid, src, g, first, count, &source);
     for (int64_t o = grid->out * share / s->shares; o < end; o += RESULTS) {
         const int64_t out = end - o < RESULTS ? end - o : RESULTS;
-        const int64_t channels = grid->in * LANES;
+        const int64_t filters = grid->in * gr_conv_filters_block(grid);
         for (int64_t p = 0; p < s->positions; p++) {
             const struct gr_tile_product product = {.a = source.data + p * s->source,
                                                     .b = u + (g * s->positions + p) * s->filter +
-                                                         o * channels * LANES,
+                                                         o * filters,
                                                     .c = result.data + p * s->result,
                                                     .a_block = source.block,
-                                                    .b_block = channels * LANES,
+                                                    .b_block = filters,
                                                     .c_block = result.block,
                                                     .in = grid->in,
                                                     .out = out,
-                                                    .tiles = count};
+                                                    .tiles = count,
+                                                    .rounded = grid->rounded};
             gr_tiles_avx512_multiply(&product);
         }
         gr_tiles_avx512_result(grid, &result, g, o, out, first, count, finish, dst);
@@ -111,8 +117,8 @@ static bool convolve_run(const struct gr_kernel *kernel, const struct gr_node *n
 
 /* The parts of the scratch: transformed sources and gradients of a part of the batch, and sums. */
 struct sums {
-    float *source, *sum; /* [G, positions, blocks, ...] */
-    float *gradient;     /* [G, positions + 1, ...] */
+    float *source, *gradient, *sum; /* [G, positions, blocks, ...] */
+    float *bias;                    /* of each tile: [G, out, part, 16] */
 };
 
 static struct sums sums_of(const struct tiles_state *s, float *scratch)
@@ -120,7 +126,8 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
     const int64_t each = s->grid.groups * s->positions;
     struct sums sums = {.source = scratch};
     sums.gradient = sums.source + each * s->source;
-    sums.sum = sums.gradient + (each + s->grid.groups) * s->result;
+    sums.sum = sums.gradient + each * s->result;
+    sums.bias = sums.sum + each * s->filter;
     return sums;
 }
 
@@ -128,23 +135,31 @@ static struct sums sums_of(const struct tiles_state *s, float *scratch)
 static void transform_part(const struct tiles_state *s, const struct sums *to, const void *dy,
                            const void *src, int64_t first, int64_t count)
 {
-    const int64_t stride = s->part * LANES;
-    enum { FEW = 16 };
+    const int64_t stride = gr_tile_words(s->form, s->part), bias = s->part * LANES;
+    enum { FEW = 16 }; /* even: see gr_tile_words */
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < s->grid.groups; g++)
         for (int64_t t = 0; t < count; t += FEW) {
-            const int64_t few = count - t < FEW ? count - t : FEW, at = g * s->positions;
-            const struct gr_tile_buffer source = {to->source + at * s->source + t * LANES,
-                                                  s->source, stride};
-            const struct gr_tile_buffer gradient = {to->gradient + (at + g) * s->result + t * LANES,
-                                                    s->result, stride};
+            const int64_t few = count - t < FEW ? count - t : FEW;
+            const int64_t at = g * s->positions, tile = gr_tile_words(s->form, t);
+            const struct gr_tile_buffer source = {.data = to->source + at * s->source + tile,
+                                                  .position = s->source,
+                                                  .block = stride,
+                                                  .form = s->form};
+            const struct gr_tile_buffer gradient = {.data = to->gradient + at * s->result + tile,
+                                                    .position = s->result,
+                                                    .block = stride,
+                                                    .form = s->form,
+                                                    .sums = to->bias + g * s->grid.out * bias +
+                                                            t * LANES,
+                                                    .sums_block = bias};
             gr_tiles_avx512_source(&s->grid, src, g, first + t, few, &source);
             gr_tiles_avx512_gradient(&s->grid, dy, g, first + t, few, &gradient);
         }
 }
 
-/* db += the tiles' sums, which lie behind the last position. */
-static void add_bias(const struct tiles_state *s, const float *gradient, int64_t count, bool fresh,
+/* db += the tiles' sums. */
+static void add_bias(const struct tiles_state *s, const float *sums, int64_t count, bool fresh,
                      float *db)
 {
     const int64_t stride = s->part * LANES;
@@ -152,7 +167,7 @@ static void add_bias(const struct tiles_state *s, const float *gradient, int64_t
         for (int64_t c = 0; c < LANES; c++) {
             double sum = fresh ? 0 : (double)db[o * LANES + c];
             for (int64_t t = 0; t < count; t++)
-                sum += (double)gradient[o * stride + t * LANES + c];
+                sum += (double)sums[o * stride + t * LANES + c];
             db[o * LANES + c] = (float)sum;
         }
 }
@@ -161,24 +176,24 @@ static void multiply_part(const struct tiles_state *s, const struct sums *of, in
                           bool fresh, float *db)
 {
     const struct gr_tile_grid *grid = &s->grid;
-    const int64_t stride = s->part * LANES;
+    const int64_t stride = gr_tile_words(s->form, s->part), bias = s->part * LANES;
 #pragma omp for collapse(2) schedule(dynamic)
     for (int64_t g = 0; g < grid->groups; g++)
         for (int64_t p = 0; p < s->positions; p++) {
             const int64_t at = g * s->positions + p;
-            const float *gradient = of->gradient + (at + g) * s->result;
             const struct gr_tile_product product = {.a = of->source + at * s->source,
-                                                    .b = gradient,
+                                                    .b = of->gradient + at * s->result,
                                                     .c = of->sum + at * s->filter,
                                                     .a_block = stride,
                                                     .b_block = stride,
                                                     .c_block = grid->in * LANES * LANES,
                                                     .in = grid->in,
                                                     .out = grid->out,
-                                                    .tiles = count};
+                                                    .tiles = count,
+                                                    .rounded = grid->rounded};
             gr_tiles_avx512_correlate(&product, fresh);
             if (db && p == 0)
-                add_bias(s, gradient + s->positions * s->result, count, fresh,
+                add_bias(s, of->bias + g * grid->out * bias, count, fresh,
                          db + g * grid->out * LANES);
         }
 }
@@ -225,7 +240,7 @@ static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *no
 /* ---- planning ------------------------------------------------------------------------------- */
 
 static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_conv_pass pass,
-                                   int64_t size)
+                                   int64_t size, bool rounded)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
@@ -253,6 +268,7 @@ static struct gr_tile_grid grid_of(const struct gr_planning *planning, enum gr_c
                                      .out = in};
     }
     grid.in_bf16 = grid.out_bf16 = gr_planning_dtype(planning) == GR_BF16;
+    grid.rounded = rounded;
     grid.rows = (grid.oh + m - 1) / m;
     grid.cols = (grid.ow + m - 1) / m;
     gr_conv_filters_init(&grid);
@@ -325,19 +341,21 @@ static size_t divide(struct tiles_state *s, enum gr_conv_pass pass)
 {
     const struct gr_tile_grid *grid = &s->grid;
     const int64_t tiles = s->images * grid->rows * grid->cols;
-    s->filter = gr_conv_filters_position(grid);
     if (pass == GR_CONV_WEIGHTS) {
-        const int64_t floats = grid->groups * (grid->in + grid->out) * LANES * s->positions;
-        s->part = PART / floats > LEAST_PART ? PART / floats : LEAST_PART;
-        s->part = s->part < tiles ? s->part : tiles;
-        s->source = gr_conv_filters_spread(s->part * grid->in * LANES);
-        s->result = gr_conv_filters_spread(s->part * grid->out * LANES);
-        return (size_t)(grid->groups *
-                        (s->positions * (s->source + s->result + s->filter) + s->result)) *
+        const int64_t blocks = grid->groups * (grid->in + grid->out);
+        const int64_t part = PART / (gr_tile_words(s->form, 1) * blocks * s->positions);
+        s->part = part > LEAST_PART ? part / 2 * 2 : LEAST_PART;
+        s->part = s->part < tiles ? s->part : rounded_up(tiles, 2);
+        s->source = gr_conv_filters_spread(gr_tile_words(s->form, s->part) * grid->in);
+        s->result = gr_conv_filters_spread(gr_tile_words(s->form, s->part) * grid->out);
+        s->filter = gr_conv_filters_spread(grid->in * LANES * grid->out * LANES);
+        return (size_t)(grid->groups * (s->positions * (s->source + s->result + s->filter) +
+                                        s->part * grid->out * LANES)) *
                sizeof(float);
     }
     divide_tiles(s, tiles);
-    s->source = gr_conv_filters_spread(s->stride * grid->in * LANES);
+    s->filter = gr_conv_filters_position(grid);
+    s->source = gr_conv_filters_spread(gr_tile_words(s->form, s->stride) * grid->in);
     s->result =
         gr_conv_filters_spread(s->stride * (grid->out < RESULTS ? grid->out : RESULTS) * LANES);
     return (size_t)((s->kept ? 0 : gr_conv_filters_count(grid)) +
@@ -345,14 +363,17 @@ static size_t divide(struct tiles_state *s, enum gr_conv_pass pass)
            sizeof(float);
 }
 
-static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, int64_t size,
+static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, int64_t size, bool rounded,
                  struct gr_error *err)
 {
     const struct gr_conv_attrs *a = planning->node->attrs;
     struct tiles_state *s = calloc(1, sizeof *s);
     if (!s)
         return gr_fail_memory(err, "a kernel");
-    *s = (struct tiles_state){.grid = grid_of(planning, pass, size),
+    *s = (struct tiles_state){.grid = grid_of(planning, pass, size, rounded),
+                              .form = !rounded                  ? GR_TILE_F32
+                                      : pass == GR_CONV_WEIGHTS ? GR_TILE_PAIRS
+                                                                : GR_TILE_BF16,
                               .images = gr_conv_sizes(planning->node).n,
                               .taps = a->kernel[0],
                               .positions = size * size,
@@ -365,8 +386,8 @@ static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, int64_t s
         free(s);
         return false;
     }
-    snprintf(s->impl, sizeof s->impl, "avx512:winograd %lldx%lld", (long long)size,
-             (long long)size);
+    snprintf(s->impl, sizeof s->impl, "avx512:winograd %lldx%lld%s", (long long)size,
+             (long long)size, rounded ? " bf16" : "");
     *planning->kernel =
         (struct gr_kernel){.impl = s->impl,
                            .scratch_bytes = bytes,
@@ -387,32 +408,52 @@ bool gr_conv_takes_tiles(const struct gr_planning *planning)
            gr_onednn_has_isa(dnnl_cpu_isa_avx512_core);
 }
 
+bool gr_conv_takes_rounded_tiles(const struct gr_planning *planning)
+{
+    return gr_planning_dtype(planning) == GR_BF16 && gr_conv_takes_tiles(planning);
+}
+
 bool gr_conv_tiles_6_forward(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_FORWARD, 6, err);
+    return plan(planning, GR_CONV_FORWARD, 6, false, err);
 }
 
 bool gr_conv_tiles_6_data(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_DATA, 6, err);
+    return plan(planning, GR_CONV_DATA, 6, false, err);
 }
 
 bool gr_conv_tiles_6_weights(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_WEIGHTS, 6, err);
+    return plan(planning, GR_CONV_WEIGHTS, 6, false, err);
 }
 
 bool gr_conv_tiles_8_forward(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_FORWARD, 8, err);
+    return plan(planning, GR_CONV_FORWARD, 8, false, err);
 }
 
 bool gr_conv_tiles_8_data(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_DATA, 8, err);
+    return plan(planning, GR_CONV_DATA, 8, false, err);
 }
 
 bool gr_conv_tiles_8_weights(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_WEIGHTS, 8, err);
+    return plan(planning, GR_CONV_WEIGHTS, 8, false, err);
+}
+
+bool gr_conv_tiles_6_bf16_forward(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, GR_CONV_FORWARD, 6, true, err);
+}
+
+bool gr_conv_tiles_6_bf16_data(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, GR_CONV_DATA, 6, true, err);
+}
+
+bool gr_conv_tiles_6_bf16_weights(struct gr_planning *planning, struct gr_error *err)
+{
+    return plan(planning, GR_CONV_WEIGHTS, 6, true, err);
 }

@@ -1,6 +1,6 @@
 /*
- * Winograd's transforms (Lavin and Gray, 2015) with points 0, ±p, ... and infinity, and the matrix
- * products between them; see conv_tiles_avx512.h.
+ * Winograd's transforms (Lavin and Gray, 2015) with points 0, ±p, ... and infinity; see
+ * conv_tiles_avx512.h.
  *
  * With polynomials modulo x Π(x² - p²), the transform of a source d at ±p is, c the coefficients of
  * Π(x² - q²) over the other points q: Σ c_i d_(2i+2) ± p Σ c_i d_(2i+1); results are sums of powers
@@ -63,6 +63,26 @@ AVX512 void store(void *data, int64_t i, __m512 x, bool bf16)
         _mm512_storeu_ps((float *)data + i * LANES, x);
     else
         _mm256_storeu_si256((void *)((uint16_t *)data + i * LANES), (__m256i)_mm512_cvtneps_pbh(x));
+}
+
+/* Stores vector k of those from `to` on. */
+AVX512 void store_form(float *to, int64_t k, __m512 x, enum gr_tile_form form)
+{
+    if (form == GR_TILE_F32) {
+        _mm512_storeu_ps(to + k * LANES, x);
+        return;
+    }
+    const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(x);
+    if (form == GR_TILE_BF16) {
+        _mm256_storeu_si256((void *)(to + k * (LANES / 2)), rounded);
+        return;
+    }
+    const bool odd = k % 2;
+    float *pair = to + k / 2 * LANES;
+    const __m512i half =
+        _mm512_sll_epi32(_mm512_cvtepu16_epi32(rounded), _mm_cvtsi32_si128(odd ? 16 : 0));
+    const __m512i other = _mm512_maskz_loadu_epi32(odd ? 0xffff : 0, pair);
+    _mm512_storeu_si512(pair, _mm512_or_si512(half, other));
 }
 
 /* ---- transforms of a line ----------------------------------------------------------------- */
@@ -180,15 +200,15 @@ AVX512 void load_square(const void *data, int64_t picture, int64_t h, int64_t w,
 }
 
 AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p, int size,
-                         bool bf16, const void *src, int64_t g, int64_t first, int64_t count,
-                         const struct gr_tile_buffer *to)
+                         bool bf16, enum gr_tile_form form, const void *src, int64_t g,
+                         int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->h * grid->w;
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
         for (int64_t b = 0; b < grid->in; b++) {
             const int64_t picture = ((at.image * grid->groups + g) * grid->in + b) * area;
-            float *out = to->data + b * to->block + t * LANES;
+            float *out = to->data + b * to->block;
             __m512 d[MOST * MOST], e[MOST * MOST];
             load_square(src, picture, grid->h, grid->w, at.top - grid->pad[0],
                         at.left - grid->pad[1], size, bf16, d);
@@ -198,34 +218,34 @@ AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p
                 __m512 v[MOST];
                 source_line(p, e + i * size, v, 1);
                 UNROLL for (int j = 0; j < size; j++)
-                    _mm512_storeu_ps(out + (i * size + j) * to->position, v[j]);
+                    store_form(out + (i * size + j) * to->position, t, v[j], form);
             }
         }
     }
 }
 
 AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
-                           bool bf16, const void *dy, int64_t g, int64_t first, int64_t count,
-                           const struct gr_tile_buffer *to)
+                           bool bf16, enum gr_tile_form form, const void *dy, int64_t g,
+                           int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->oh * grid->ow;
     for (int64_t t = 0; t < count; t++) {
         const struct place at = place_of(grid, first + t);
         for (int64_t b = 0; b < grid->out; b++) {
             const int64_t picture = ((at.image * grid->groups + g) * grid->out + b) * area;
-            float *out = to->data + b * to->block + t * LANES;
+            float *out = to->data + b * to->block;
             __m512 y[MOST * MOST], e[MOST * MOST];
             load_square(dy, picture, grid->oh, grid->ow, at.top, at.left, m, bf16, y);
             __m512 sum = y[0];
             UNROLL for (int i = 1; i < m * m; i++) sum = _mm512_add_ps(sum, y[i]);
-            _mm512_storeu_ps(out + size * size * to->position, sum);
+            _mm512_storeu_ps(to->sums + b * to->sums_block + t * LANES, sum);
             UNROLL for (int j = 0; j < m; j++) gradient_line(p, m, y + j, e + j, m, m);
             UNROLL for (int i = 0; i < size; i++)
             {
                 __m512 v[MOST];
                 gradient_line(p, m, e + i * m, v, 1, 1);
                 UNROLL for (int j = 0; j < size; j++)
-                    _mm512_storeu_ps(out + (i * size + j) * to->position, v[j]);
+                    store_form(out + (i * size + j) * to->position, t, v[j], form);
             }
         }
     }
@@ -280,39 +300,48 @@ AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p
 }
 
 /* The sizes and types there are, each compiled with its numbers as constants. */
-#define FOR_EACH_SIZE(CALL, BF16)                                                                  \
-    if (grid->size == 6 && grid->m == 2)                                                           \
-        CALL(&points_6, 6, 2, BF16);                                                               \
-    else if (grid->size == 6)                                                                      \
-        CALL(&points_6, 6, 4, BF16);                                                               \
-    else if (grid->m == 4)                                                                         \
-        CALL(&points_8, 8, 4, BF16);                                                               \
-    else                                                                                           \
-        CALL(&points_8, 8, 6, BF16)
-
 TARGET void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
                                    int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
-#define SOURCE(POINTS, SIZE, BF16) source_tiles(grid, POINTS, SIZE, BF16, src, g, first, count, to)
-    if (grid->size == 6 && grid->in_bf16)
-        SOURCE(&points_6, 6, true);
+#define SOURCE(POINTS, SIZE, BF16, FORM)                                                           \
+    source_tiles(grid, POINTS, SIZE, BF16, FORM, src, g, first, count, to)
+    if (to->form == GR_TILE_BF16)
+        SOURCE(&points_6, 6, true, GR_TILE_BF16);
+    else if (to->form == GR_TILE_PAIRS)
+        SOURCE(&points_6, 6, true, GR_TILE_PAIRS);
+    else if (grid->size == 6 && grid->in_bf16)
+        SOURCE(&points_6, 6, true, GR_TILE_F32);
     else if (grid->size == 6)
-        SOURCE(&points_6, 6, false);
+        SOURCE(&points_6, 6, false, GR_TILE_F32);
     else if (grid->in_bf16)
-        SOURCE(&points_8, 8, true);
+        SOURCE(&points_8, 8, true, GR_TILE_F32);
     else
-        SOURCE(&points_8, 8, false);
+        SOURCE(&points_8, 8, false, GR_TILE_F32);
 }
+
+#define FOR_EACH_SIZE(CALL, ...)                                                                   \
+    if (grid->size == 6 && grid->m == 2)                                                           \
+        CALL(&points_6, 6, 2, __VA_ARGS__);                                                        \
+    else if (grid->size == 6)                                                                      \
+        CALL(&points_6, 6, 4, __VA_ARGS__);                                                        \
+    else if (grid->m == 4)                                                                         \
+        CALL(&points_8, 8, 4, __VA_ARGS__);                                                        \
+    else                                                                                           \
+        CALL(&points_8, 8, 6, __VA_ARGS__)
 
 TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
                                      int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
-#define GRADIENT(POINTS, SIZE, M, BF16)                                                            \
-    gradient_tiles(grid, POINTS, SIZE, M, BF16, dy, g, first, count, to)
-    if (grid->out_bf16) {
-        FOR_EACH_SIZE(GRADIENT, true);
+#define GRADIENT(POINTS, SIZE, M, BF16, FORM)                                                      \
+    gradient_tiles(grid, POINTS, SIZE, M, BF16, FORM, dy, g, first, count, to)
+    if (to->form == GR_TILE_PAIRS && grid->m == 2)
+        GRADIENT(&points_6, 6, 2, true, GR_TILE_PAIRS);
+    else if (to->form == GR_TILE_PAIRS)
+        GRADIENT(&points_6, 6, 4, true, GR_TILE_PAIRS);
+    else if (grid->out_bf16) {
+        FOR_EACH_SIZE(GRADIENT, true, GR_TILE_F32);
     } else {
-        FOR_EACH_SIZE(GRADIENT, false);
+        FOR_EACH_SIZE(GRADIENT, false, GR_TILE_F32);
     }
 }
 
@@ -334,9 +363,10 @@ TARGET void gr_tiles_avx512_result(const struct gr_tile_grid *grid,
 /* ---- filters ------------------------------------------------------------------------------ */
 
 TARGET void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,
-                                   bool turned, float *u, int64_t position)
+                                   bool turned, int64_t channel, float *u, int64_t position)
 {
     const int64_t size = grid->size, taps = size + 1 - grid->m;
+    const enum gr_tile_form form = grid->rounded ? GR_TILE_PAIRS : GR_TILE_F32;
     __m512 half[MOST * GR_TILE_TAPS]; /* [size, taps] */
     for (int64_t i = 0; i < size; i++)
         for (int64_t j = 0; j < taps; j++) {
@@ -353,7 +383,7 @@ TARGET void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float 
             __m512 sum = _mm512_setzero_ps();
             for (int64_t k = 0; k < taps; k++)
                 sum = _mm512_fmadd_ps(half[i * taps + k], _mm512_set1_ps(grid->filter[j][k]), sum);
-            _mm512_storeu_ps(u + (i * size + j) * position, sum);
+            store_form(u + (i * size + j) * position, channel, sum, form);
         }
 }
 
@@ -377,94 +407,6 @@ TARGET void gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, con
                 sum = _mm512_fmadd_ps(half[i * size + k], _mm512_set1_ps(grid->filter[k][j]), sum);
             _mm512_storeu_ps(dw + (i * taps + j) * tap, sum);
         }
-}
-
-/* ---- products ----------------------------------------------------------------------------- */
-
-/*
- * c [vecs, rows, 16] = Σ over outer and inner steps of a [rows] · b [vecs, 16]: a register for each
- * of c's vectors. `a` moves on by a_outer and a_inner, b by a vector each step.
- */
-struct walk {
-    const float *a, *b;
-    float *c;
-    int64_t outer, inner, a_outer, b_vec, c_vec;
-};
-
-AVX512 void product(int rows, int vecs, int a_row, int a_inner, const struct walk *w, bool add)
-{
-    __m512 sum[12][4];
-    UNROLL for (int v = 0; v < vecs; v++) _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
-        sum[r][v] = add ? _mm512_loadu_ps(w->c + v * w->c_vec + r * LANES) : _mm512_setzero_ps();
-    const float *b = w->b;
-    for (int64_t i = 0; i < w->outer; i++) {
-        const float *a = w->a + i * w->a_outer;
-        for (int64_t k = 0; k < w->inner; k++) {
-            __m512 of_b[4];
-            UNROLL for (int v = 0; v < vecs; v++) of_b[v] = _mm512_loadu_ps(b + v * w->b_vec);
-            _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
-            {
-                const __m512 of_a = _mm512_set1_ps(a[r * a_row]);
-                UNROLL for (int v = 0; v < vecs; v++) sum[r][v] =
-                    _mm512_fmadd_ps(of_a, of_b[v], sum[r][v]);
-            }
-            a += a_inner;
-            b += LANES;
-        }
-    }
-    UNROLL for (int v = 0; v < vecs; v++) _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
-        _mm512_storeu_ps(w->c + v * w->c_vec + r * LANES, sum[r][v]);
-}
-
-TARGET void gr_tiles_avx512_multiply(const struct gr_tile_product *p)
-{
-    static const int rows_of[] = {0, 12, 12, 8, 6};
-    for (int64_t o = 0; o < p->out;) {
-        const int64_t left = p->out - o, vecs = left == 5 ? 3 : left < 4 ? left : 4;
-        const int rows = rows_of[vecs];
-        for (int64_t t = 0; t < p->tiles; t += rows) {
-            const struct walk w = {.a = p->a + t * LANES,
-                                   .b = p->b + o * p->b_block,
-                                   .c = p->c + o * p->c_block + t * LANES,
-                                   .outer = p->in,
-                                   .inner = LANES,
-                                   .a_outer = p->a_block,
-                                   .b_vec = p->b_block,
-                                   .c_vec = p->c_block};
-            if (vecs == 4)
-                product(6, 4, LANES, 1, &w, false);
-            else if (vecs == 3)
-                product(8, 3, LANES, 1, &w, false);
-            else if (vecs == 2)
-                product(12, 2, LANES, 1, &w, false);
-            else
-                product(12, 1, LANES, 1, &w, false);
-        }
-        o += vecs;
-    }
-}
-
-TARGET void gr_tiles_avx512_correlate(const struct gr_tile_product *p, bool fresh)
-{
-    for (int64_t o = 0; o < p->out;) {
-        const int64_t left = p->out - o, vecs = left == 4 ? 2 : left < 3 ? left : 3;
-        for (int64_t c = 0; c < p->in * LANES; c += 8) {
-            const struct walk w = {.a = p->a + c / LANES * p->a_block + c % LANES,
-                                   .b = p->b + o * p->b_block,
-                                   .c = p->c + o * p->c_block + c * LANES,
-                                   .outer = 1,
-                                   .inner = p->tiles,
-                                   .b_vec = p->b_block,
-                                   .c_vec = p->c_block};
-            if (vecs == 3)
-                product(8, 3, 1, LANES, &w, !fresh);
-            else if (vecs == 2)
-                product(8, 2, 1, LANES, &w, !fresh);
-            else
-                product(8, 1, 1, LANES, &w, !fresh);
-        }
-        o += vecs;
-    }
 }
 
 #else
@@ -496,25 +438,15 @@ void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_til
 }
 
 void gr_tiles_avx512_filter(const struct gr_tile_grid *grid, const float *w, int64_t tap,
-                            bool turned, float *u, int64_t position)
+                            bool turned, int64_t channel, float *u, int64_t position)
 {
-    (void)grid, (void)w, (void)tap, (void)turned, (void)u, (void)position;
+    (void)grid, (void)w, (void)tap, (void)turned, (void)channel, (void)u, (void)position;
 }
 
 void gr_tiles_avx512_filter_gradient(const struct gr_tile_grid *grid, const float *u,
                                      int64_t position, float *dw, int64_t tap)
 {
     (void)grid, (void)u, (void)position, (void)dw, (void)tap;
-}
-
-void gr_tiles_avx512_multiply(const struct gr_tile_product *product)
-{
-    (void)product;
-}
-
-void gr_tiles_avx512_correlate(const struct gr_tile_product *product, bool fresh)
-{
-    (void)product, (void)fresh;
 }
 
 #endif
