@@ -6,157 +6,139 @@
  *     src'[n, (c, i, j), h, w] = src[n, c, S h + i - pad, S w + j - pad]
  *     w'[o, (c, i, j), h, w] = w[o, c, S h + i, S w + j], zero beyond the filter
  *
- * Three channels leave most of a vector of bf16 pairs empty; 48 fill it. Inputs as in conv.h; the
- * image and the weight are read plain and in f32.
+ * which fills vectors of channels, and is one for Winograd's tiles (conv_tiles.c; in bf16 they are
+ * rounded). Inputs as in conv.h; the image and the weight are read plain and in f32.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bf16.h"
-#include "conv.h"
+#include "conv_tiles.h"
 #include "ops.h"
 
-enum { LANES = 16, MOST_SQUARE = 64 };
+enum { LANES = GR_TILE_LANES, MOST_WIDTH = 256 };
 
 struct deep_state {
-    struct gr_onednn_call *conv;
-    struct gr_onednn_call
-        *reorder;           /* the deep filters or their gradient: plain <-> conv's layout */
-    struct gr_conv_sizes s; /* of the node */
-    struct gr_conv_sizes deep;
+    struct gr_tiles tiles;
+    struct gr_conv_sizes s, deep; /* of the node, of the deep convolution */
     int64_t stride, pad[2];
-    bool gradient, bias;
-    size_t plain_at, filters_at, call_at; /* in the scratch, behind the deep image */
-    char impl[80];
+    bool bf16, relu;
+    size_t filters_at, tiles_at; /* in the scratch, behind the deep image */
 };
-
-static void free_state(void *pointer)
-{
-    struct deep_state *s = pointer;
-    gr_onednn_call_free(s->conv);
-    gr_onednn_call_free(s->reorder);
-    free(s);
-}
-
-static bool deep_bind(struct gr_kernel *kernel, const struct gr_buffers *buffers,
-                      struct gr_error *err)
-{
-    struct deep_state *s = kernel->state;
-    char *scratch = buffers->scratch, *call = scratch + s->call_at;
-    void *plain[] = {scratch + s->plain_at}, *filters[] = {scratch + s->filters_at};
-    if (s->gradient) {
-        void *src[] = {buffers->src[0], scratch};
-        void *dst[] = {filters[0], s->bias ? buffers->dst[1] : NULL};
-        return gr_onednn_call_bind(s->conv, &(struct gr_buffers){src, dst, call}, err) &&
-               gr_onednn_call_bind(s->reorder, &(struct gr_buffers){filters, plain, call}, err);
-    }
-    void *src[] = {scratch, filters[0], s->bias ? buffers->src[2] : NULL};
-    return gr_onednn_call_bind(s->reorder, &(struct gr_buffers){plain, filters, call}, err) &&
-           gr_onednn_call_bind(s->conv, &(struct gr_buffers){src, buffers->dst, call}, err);
-}
 
 /* ---- squares to channels ----------------------------------------------------------------- */
 
-/* One row of squares of one channel: dst [W', S²] every `step` lanes, from rows S h - pad on. */
-static void deepen_row(const struct deep_state *s, const float *plane, uint16_t *dst, int64_t step,
-                       int64_t h)
+/* The squares [W', S²] of a row of them, `step` apart, from row S h - pad of a channel's plane on.
+ */
+static inline void deepen_row(const struct deep_state *s, int64_t stride, const float *plane,
+                              int64_t h, float *to, int64_t step)
 {
-    const int64_t stride = s->stride;
     for (int64_t i = 0; i < stride; i++) {
         const int64_t y = h * stride + i - s->pad[0];
         const bool inside_y = y >= 0 && y < s->s.h;
-        const float *row = plane + y * s->s.w - s->pad[1];
+        const float *row = inside_y ? plane + y * s->s.w : plane;
         for (int64_t w = 0; w < s->deep.w; w++) {
-            uint16_t *to = dst + w * step + i * stride;
             const int64_t x = w * stride - s->pad[1];
+            float *square = to + w * step + i * stride;
             if (inside_y && x >= 0 && x + stride <= s->s.w)
                 for (int64_t j = 0; j < stride; j++)
-                    to[j] = gr_to_bf16(row[w * stride + j]);
+                    square[j] = row[x + j];
             else
                 for (int64_t j = 0; j < stride; j++)
-                    to[j] = inside_y && x + j >= 0 && x + j < s->s.w
-                                ? gr_to_bf16(row[w * stride + j])
-                                : 0;
+                    square[j] = inside_y && x + j >= 0 && x + j < s->s.w ? row[x + j] : 0;
         }
     }
 }
 
-/* src [N, C, H, W] -> dst [N, C S² / 16, H', W', 16] in bf16; S² divides 16 or is a multiple. */
-static void deepen(const struct deep_state *s, const float *src, uint16_t *dst)
+/* A row [W', 16] of a block of 16 channels of the deep image n. */
+static void deepen_block(const struct deep_state *s, const float *src, int64_t n, int64_t block,
+                         int64_t h, float *to)
 {
-    const int64_t square = s->stride * s->stride, blocks = s->deep.c / LANES;
-#pragma omp parallel for collapse(2) schedule(static)
+    const int64_t square = s->stride * s->stride, area = s->s.h * s->s.w;
+    for (int64_t at = 0; at < LANES; at += square) {
+        const int64_t c = (block * LANES + at) / square;
+        const float *plane = src + (n * s->s.c + c) * area;
+        if (s->stride == 4)
+            deepen_row(s, 4, plane, h, to + at, LANES);
+        else
+            deepen_row(s, s->stride, plane, h, to + at, LANES);
+    }
+}
+
+/* src [N, C, H, W] -> dst [N, C S² / 16, H', W', 16], in bf16 or f32. */
+static void deepen(const struct deep_state *s, const float *src, void *dst)
+{
+    const int64_t blocks = s->deep.c / LANES, row = s->deep.w * LANES;
+#pragma omp parallel for collapse(3) schedule(static)
     for (int64_t n = 0; n < s->s.n; n++)
-        for (int64_t h = 0; h < s->deep.h; h++)
-            for (int64_t c = 0; c < s->s.c; c++) {
-                const int64_t channel = c * square;
-                uint16_t *to =
-                    dst + ((n * blocks + channel / LANES) * s->deep.h + h) * s->deep.w * LANES +
-                    channel % LANES;
-                deepen_row(s, src + (n * s->s.c + c) * s->s.h * s->s.w, to, LANES, h);
+        for (int64_t b = 0; b < blocks; b++)
+            for (int64_t h = 0; h < s->deep.h; h++) {
+                const int64_t at = ((n * blocks + b) * s->deep.h + h) * row;
+                float line[MOST_WIDTH * LANES];
+                if (s->bf16) {
+                    deepen_block(s, src, n, b, h, line);
+                    gr_bf16_narrow(line, (uint16_t *)dst + at, row);
+                } else {
+                    deepen_block(s, src, n, b, h, (float *)dst + at);
+                }
             }
 }
 
-/* Between w [O, C, KH, KW] and w' [O, C S², KH', KW'], either way. */
+/* Between w [O, C, KH, KW] and w' OIhw16i16o, either way. */
 static void deepen_filters(const struct deep_state *s, float *w, float *deep, bool into)
 {
-    const int64_t stride = s->stride, kh = s->deep.kh, kw = s->deep.kw;
+    const int64_t stride = s->stride, edge = s->deep.kh, blocks = s->deep.c / LANES;
+    if (into)
+        memset(deep, 0, (size_t)(s->deep.o * s->deep.c * edge * edge) * sizeof *deep);
 #pragma omp parallel for schedule(static)
-    for (int64_t o = 0; o < s->s.o; o++) {
-        float *to = deep + o * s->deep.c * kh * kw;
-        if (into)
-            memset(to, 0, (size_t)(s->deep.c * kh * kw) * sizeof *to);
+    for (int64_t o = 0; o < s->s.o; o++)
         for (int64_t c = 0; c < s->s.c; c++)
             for (int64_t y = 0; y < s->s.kh; y++)
                 for (int64_t x = 0; x < s->s.kw; x++) {
-                    const int64_t channel = (c * stride + y % stride) * stride + x % stride;
-                    float *there = to + (channel * kh + y / stride) * kw + x / stride;
+                    const int64_t i = (c * stride + y % stride) * stride + x % stride;
+                    const int64_t block = o / LANES * blocks + i / LANES;
+                    const int64_t tap = block * edge * edge + y / stride * edge + x / stride;
+                    float *there = deep + (tap * LANES + i % LANES) * LANES + o % LANES;
                     float *here = w + ((o * s->s.c + c) * s->s.kh + y) * s->s.kw + x;
                     *(into ? there : here) = *(into ? here : there);
                 }
-    }
 }
 
 static bool forward_run(const struct gr_kernel *kernel, const struct gr_node *node,
                         const struct gr_buffers *buffers, const struct gr_run *run,
                         struct gr_error *err)
 {
-    (void)run;
+    (void)run, (void)err;
     const struct deep_state *s = kernel->state;
+    const struct gr_conv_attrs *a = node->attrs;
     char *scratch = buffers->scratch;
-    deepen(s, buffers->src[0], buffers->scratch);
-    deepen_filters(s, buffers->src[1], (float *)(void *)(scratch + s->plain_at), true);
-    return gr_onednn_call_run(s->reorder, node, err) && gr_onednn_call_run(s->conv, node, err);
+    float *filters = (float *)(void *)(scratch + s->filters_at);
+    const struct gr_tile_finish finish = {.bias = a->bias ? buffers->src[2] : NULL,
+                                          .relu = s->relu};
+    deepen(s, buffers->src[0], scratch);
+    deepen_filters(s, buffers->src[1], filters, true);
+    gr_tiles_convolve(&s->tiles, scratch, filters, &finish, buffers->dst[0],
+                      (float *)(void *)(scratch + s->tiles_at));
+    return true;
 }
 
 static bool weights_run(const struct gr_kernel *kernel, const struct gr_node *node,
                         const struct gr_buffers *buffers, const struct gr_run *run,
                         struct gr_error *err)
 {
-    (void)run;
+    (void)run, (void)err;
     const struct deep_state *s = kernel->state;
     char *scratch = buffers->scratch;
-    deepen(s, buffers->src[1], buffers->scratch);
-    if (!gr_onednn_call_run(s->conv, node, err) || !gr_onednn_call_run(s->reorder, node, err))
-        return false;
-    deepen_filters(s, buffers->dst[0], (float *)(void *)(scratch + s->plain_at), false);
+    float *filters = (float *)(void *)(scratch + s->filters_at);
+    deepen(s, buffers->src[1], scratch);
+    gr_tiles_correlate(&s->tiles, buffers->src[0], scratch, filters,
+                       node->n_outputs > 1 ? buffers->dst[1] : NULL,
+                       (float *)(void *)(scratch + s->tiles_at));
+    deepen_filters(s, buffers->dst[0], filters, false);
     return true;
 }
 
 /* ---- planning ---------------------------------------------------------------------------- */
-
-bool gr_conv_deepens(const struct gr_planning *planning)
-{
-    const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
-    const struct gr_conv_attrs *a = planning->node->attrs;
-    const int64_t square = a->stride[0] * a->stride[0];
-    return planning->precision == GR_PRECISION_BF16 && s.g == 1 && s.c < LANES && !a->add &&
-           a->stride[0] > 1 && a->stride[0] == a->stride[1] && a->dilation[0] == 1 &&
-           a->dilation[1] == 1 && square <= MOST_SQUARE &&
-           (LANES % square == 0 || square % LANES == 0) && s.c * square % LANES == 0 &&
-           s.kh >= a->stride[0] && s.kw >= a->stride[0];
-}
 
 static struct gr_conv_sizes deep_sizes(const struct gr_conv_sizes *s, int64_t stride)
 {
@@ -169,116 +151,87 @@ static struct gr_conv_sizes deep_sizes(const struct gr_conv_sizes *s, int64_t st
     return deep;
 }
 
-static dnnl_status_t deep_pd(struct gr_planning *planning, const struct deep_state *s,
-                             dnnl_primitive_desc_t *pd, struct gr_error *err)
+bool gr_conv_deepens(const struct gr_planning *planning)
 {
-    struct gr_backend *backend = planning->backend;
-    const struct gr_conv_attrs attrs = {.bias = s->bias, .stride = {1, 1}, .dilation = {1, 1}};
-    struct gr_conv_descs d = {0}, forward = {0};
-    dnnl_status_t status = dnnl_out_of_memory;
-    if (gr_conv_descs_init(&d, &attrs, &s->deep, GR_BF16, s->gradient ? GR_F32 : GR_BF16, err) &&
-        gr_conv_descs_init(&forward, &attrs, &s->deep, GR_BF16, GR_BF16, err)) {
-        /* The deep image is written in this layout. */
-        const int64_t src[] = {s->deep.n, s->deep.c, s->deep.h, s->deep.w};
-        gr_desc_release(&d.src);
-        gr_desc_release(&forward.src);
-        if (gr_desc_tagged(&d.src, 4, src, GR_BF16, dnnl_nChw16c, err) &&
-            gr_desc_tagged(&forward.src, 4, src, GR_BF16, dnnl_nChw16c, err)) {
-            if (s->gradient)
-                status = gr_conv_weights_pd(pd, backend, dnnl_convolution_direct, &d, &forward);
-            else
-                status = gr_conv_fused_pd(pd, planning, dnnl_forward_training,
-                                          dnnl_convolution_direct, &d, err);
-        }
-    }
-    gr_conv_descs_release(&d);
-    gr_conv_descs_release(&forward);
-    return status;
+    const struct gr_conv_sizes s = gr_conv_sizes(planning->node);
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    const int64_t stride = a->stride[0], square = stride * stride;
+    const struct gr_conv_sizes deep = deep_sizes(&s, stride);
+    return s.g == 1 && s.c < LANES && !a->add && stride > 1 && stride == a->stride[1] &&
+           a->dilation[0] == 1 && a->dilation[1] == 1 && LANES % square == 0 &&
+           deep.c % LANES == 0 && s.o % LANES == 0 && deep.kh == deep.kw &&
+           (deep.kh == 3 || deep.kh == 5) && deep.w <= MOST_WIDTH && gr_conv_tiles_run(planning);
 }
 
-static bool make_calls(struct gr_planning *planning, struct deep_state *s, dnnl_primitive_desc_t pd,
-                       struct gr_error *err)
+/* The layouts: tensors of the network's own plain, the rest in blocks of channels. */
+static bool settle(struct gr_planning *planning, bool gradient, struct gr_error *err)
 {
-    static const struct gr_onednn_arg forward[] = {
-        {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, GR_DST(0)}, {DNNL_ARG_BIAS, 2}};
-    static const struct gr_onednn_arg gradient[] = {{DNNL_ARG_DIFF_DST, 0},
-                                                    {DNNL_ARG_SRC, 1},
-                                                    {DNNL_ARG_DIFF_WEIGHTS, GR_DST(0)},
-                                                    {DNNL_ARG_DIFF_BIAS, GR_DST(1)}};
-    static const struct gr_onednn_arg reorder[] = {{DNNL_ARG_FROM, 0}, {DNNL_ARG_TO, GR_DST(0)}};
-    struct gr_backend *backend = planning->backend;
-    const int64_t dims[] = {s->deep.o, s->deep.c, s->deep.kh, s->deep.kw};
-    gr_md filters = dnnl_primitive_desc_query_md(
-        pd, dnnl_query_exec_arg_md, s->gradient ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS);
-    struct gr_desc plain = {0};
-    dnnl_primitive_desc_t copy = NULL;
-    if (!gr_desc_init(&plain, 4, dims, GR_F32, GR_FORMAT_PLAIN, err))
-        return false;
-    gr_md from = s->gradient ? filters : gr_desc_get(&plain);
-    gr_md to = s->gradient ? gr_desc_get(&plain) : filters;
-    bool ok = gr_onednn_ok(dnnl_reorder_primitive_desc_create(&copy, from, backend->engine, to,
-                                                              backend->engine, backend->attr),
-                           planning->node, err);
-    if (ok) {
-        s->conv =
-            gr_onednn_call_new(backend, pd, s->gradient ? gradient : forward, 3 + s->bias, err);
-        s->reorder = s->conv ? gr_onednn_call_new(backend, copy, reorder, 2, err) : NULL;
-        ok = s->reorder != NULL;
-    }
-    if (ok) {
-        const size_t image = (size_t)(s->deep.n * s->deep.c * s->deep.h * s->deep.w) * 2;
-        const size_t more = gr_onednn_call_scratch(s->reorder);
-        const size_t scratch = gr_onednn_call_scratch(s->conv);
-        s->plain_at = (image + 63) / 64 * 64;
-        s->filters_at =
-            s->plain_at + (dnnl_memory_desc_get_size(gr_desc_get(&plain)) + 63) / 64 * 64;
-        s->call_at = s->filters_at + (dnnl_memory_desc_get_size(filters) + 63) / 64 * 64;
-        planning->kernel->scratch_bytes = s->call_at + (more > scratch ? more : scratch);
-    }
-    if (copy)
-        dnnl_primitive_desc_destroy(copy);
-    gr_desc_release(&plain);
-    return ok;
+    const struct gr_node *node = planning->node;
+    const enum gr_dtype type = gr_planning_dtype(planning);
+    const struct gr_value *y = gradient ? node->inputs[0] : node->outputs[0];
+    const struct gr_layout *blocked = gr_onednn_blocked(planning->backend, y, type, err);
+    for (int i = 0; i < node->n_inputs; i++)
+        planning->src[i] = &gr_layout_plain;
+    planning->dst[0] = &gr_layout_plain;
+    *(gradient ? &planning->src[0] : &planning->dst[0]) = blocked;
+    return blocked != NULL;
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Sets s up; the bytes of the scratch. */
+static size_t divide(const struct gr_planning *planning, bool gradient, struct deep_state *s)
+{
+    const struct gr_conv_attrs *a = planning->node->attrs;
+    *s = (struct deep_state){.s = gr_conv_sizes(planning->node),
+                             .stride = a->stride[0],
+                             .pad = {a->pad[0], a->pad[1]},
+                             .bf16 = gr_planning_dtype(planning) == GR_BF16,
+                             .relu = !gradient && a->activation.function};
+    s->deep = deep_sizes(&s->s, s->stride);
+    const struct gr_conv_sizes *deep = &s->deep;
+    const struct gr_tile_grid grid = {.size = 6,
+                                      .h = deep->h,
+                                      .w = deep->w,
+                                      .oh = deep->oh,
+                                      .ow = deep->ow,
+                                      .groups = 1,
+                                      .in = deep->c / LANES,
+                                      .out = deep->o / LANES,
+                                      .in_bf16 = s->bf16,
+                                      .out_bf16 = s->bf16,
+                                      .rounded = s->bf16};
+    const size_t tiles = gr_tiles_init(&s->tiles, &grid, deep->n, deep->kh,
+                                       gradient ? GR_CONV_WEIGHTS : GR_CONV_FORWARD, false,
+                                       planning->backend->threads);
+    s->filters_at = aligned((size_t)(deep->n * deep->c * deep->h * deep->w) *
+                            (s->bf16 ? sizeof(uint16_t) : sizeof(float)));
+    s->tiles_at =
+        s->filters_at + aligned((size_t)(deep->o * deep->c * deep->kh * deep->kw) * sizeof(float));
+    return s->tiles_at + tiles;
 }
 
 static bool plan(struct gr_planning *planning, bool gradient, struct gr_error *err)
 {
-    const struct gr_node *node = planning->node;
-    const struct gr_conv_attrs *a = node->attrs;
-    const struct gr_onednn_arg outer = gradient ? (struct gr_onednn_arg){DNNL_ARG_DIFF_DST, 0}
-                                                : (struct gr_onednn_arg){DNNL_ARG_DST, GR_DST(0)};
-    dnnl_primitive_desc_t pd = NULL;
-    bool usable = false;
     struct deep_state *s = calloc(1, sizeof *s);
     if (!s)
         return gr_fail_memory(err, "a kernel");
-    s->s = gr_conv_sizes(node);
-    s->stride = a->stride[0];
-    s->pad[0] = a->pad[0];
-    s->pad[1] = a->pad[1];
-    s->deep = deep_sizes(&s->s, s->stride);
-    s->gradient = gradient;
-    s->bias = gradient ? node->n_outputs > 1 : a->bias;
-    bool ok = gr_conv_usable(planning, deep_pd(planning, s, &pd, err), &pd, &usable, err);
-    ok = ok && (!usable || (make_calls(planning, s, pd, err) &&
-                            gr_onednn_settle(planning, pd, &outer, 1, err)));
-    if (ok && usable) {
-        planning->src[gradient ? 1 : 0] = &gr_layout_plain;
-        for (int i = 1; !gradient && i < node->n_inputs; i++)
-            planning->src[i] = &gr_layout_plain;
-        snprintf(s->impl, sizeof s->impl, "%s, space to depth", gr_onednn_call_impl(s->conv));
-        planning->kernel->impl = s->impl;
-        planning->kernel->bind = deep_bind;
-        planning->kernel->run = gradient ? weights_run : forward_run;
-        planning->kernel->state = s;
-        planning->kernel->free_state = free_state;
-        s = NULL;
+    const size_t bytes = divide(planning, gradient, s);
+    if (!settle(planning, gradient, err)) {
+        free(s);
+        return false;
     }
-    if (s)
-        free_state(s);
-    if (pd)
-        dnnl_primitive_desc_destroy(pd);
-    return ok;
+    *planning->kernel =
+        (struct gr_kernel){.impl = s->bf16 ? "avx512:winograd 6x6 bf16, space to depth"
+                                           : "avx512:winograd 6x6, space to depth",
+                           .scratch_bytes = bytes,
+                           .state = s,
+                           .run = gradient ? weights_run : forward_run,
+                           .free_state = free};
+    return true;
 }
 
 bool gr_conv_deep_forward(struct gr_planning *planning, struct gr_error *err)

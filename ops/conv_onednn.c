@@ -1,6 +1,6 @@
 /*
  * Convolution by oneDNN, directly, in the layouts it likes best; and what the other ways of
- * computing it (conv_winograd.c, conv_flipped.c, conv_deep.c) share: descriptors and primitives.
+ * computing it (conv_winograd.c, conv_flipped.c) share: descriptors and primitives.
  */
 #include "conv.h"
 
