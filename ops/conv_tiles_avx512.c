@@ -175,6 +175,19 @@ static struct place place_of(const struct gr_tile_grid *grid, int64_t tile)
     return (struct place){tile / of_image, at / grid->cols * grid->m, at % grid->cols * grid->m};
 }
 
+static inline void next_place(const struct gr_tile_grid *grid, struct place *at)
+{
+    at->left += grid->m;
+    if (at->left < grid->cols * grid->m)
+        return;
+    at->left = 0;
+    at->top += grid->m;
+    if (at->top < grid->rows * grid->m)
+        return;
+    at->top = 0;
+    at->image++;
+}
+
 /*
  * A square of edge `size` at (top, left) of a picture of 16 channels, which starts at vector
  * `picture` of the data; zero outside.
@@ -204,9 +217,9 @@ AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p
                          int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->h * grid->w;
-    for (int64_t t = 0; t < count; t++) {
-        const struct place at = place_of(grid, first + t);
-        for (int64_t b = 0; b < grid->in; b++) {
+    for (int64_t b = 0; b < grid->in; b++) {
+        struct place at = place_of(grid, first);
+        for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
             const int64_t picture = ((at.image * grid->groups + g) * grid->in + b) * area;
             float *out = to->data + b * to->block;
             __m512 d[MOST * MOST], e[MOST * MOST];
@@ -229,9 +242,9 @@ AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points 
                            int64_t first, int64_t count, const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->oh * grid->ow;
-    for (int64_t t = 0; t < count; t++) {
-        const struct place at = place_of(grid, first + t);
-        for (int64_t b = 0; b < grid->out; b++) {
+    for (int64_t b = 0; b < grid->out; b++) {
+        struct place at = place_of(grid, first);
+        for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
             const int64_t picture = ((at.image * grid->groups + g) * grid->out + b) * area;
             float *out = to->data + b * to->block;
             __m512 y[MOST * MOST], e[MOST * MOST];
@@ -276,9 +289,9 @@ AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p
                          int64_t count_blocks, int64_t first, int64_t count,
                          const struct gr_tile_finish *finish, void *dst)
 {
-    for (int64_t t = 0; t < count; t++) {
-        const struct place at = place_of(grid, first + t);
-        for (int64_t b = 0; b < count_blocks; b++) {
+    for (int64_t b = 0; b < count_blocks; b++) {
+        struct place at = place_of(grid, first);
+        for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
             const float *in = from->data + b * from->block + t * LANES;
             const int64_t channels = g * grid->out + block + b; /* block of them */
             const int64_t picture = at.image * grid->groups * grid->out + channels;
