@@ -21,7 +21,10 @@ struct gr_tiles {
     int64_t block, part;            /* tiles of a block, of a part */
     int64_t stride;                 /* of a block in its buffer */
     int64_t blocks, shares;         /* of tiles; into which a block's results are divided */
+    int64_t in_shares, out_shares;  /* of a gradient: the cells of a group, */
+    int64_t ins, outs, own;         /* their blocks and words of scratch */
     bool turned, kept;
+    bool together; /* all threads at a cell */
     int threads;
 };
 

@@ -213,14 +213,15 @@ AVX512 void load_square(const void *data, int64_t picture, int64_t h, int64_t w,
 }
 
 AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p, int size,
-                         bool bf16, enum gr_tile_form form, const void *src, int64_t g,
-                         int64_t first, int64_t count, const struct gr_tile_buffer *to)
+                         bool bf16, enum gr_tile_form form, const void *src, int64_t block,
+                         int64_t blocks, int64_t first, int64_t count,
+                         const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->h * grid->w;
-    for (int64_t b = 0; b < grid->in; b++) {
+    for (int64_t b = 0; b < blocks; b++) {
         struct place at = place_of(grid, first);
         for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
-            const int64_t picture = ((at.image * grid->groups + g) * grid->in + b) * area;
+            const int64_t picture = (at.image * grid->groups * grid->in + block + b) * area;
             float *out = to->data + b * to->block;
             __m512 d[MOST * MOST], e[MOST * MOST];
             load_square(src, picture, grid->h, grid->w, at.top - grid->pad[0],
@@ -238,14 +239,15 @@ AVX512 void source_tiles(const struct gr_tile_grid *grid, const struct points *p
 }
 
 AVX512 void gradient_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
-                           bool bf16, enum gr_tile_form form, const void *dy, int64_t g,
-                           int64_t first, int64_t count, const struct gr_tile_buffer *to)
+                           bool bf16, enum gr_tile_form form, const void *dy, int64_t block,
+                           int64_t blocks, int64_t first, int64_t count,
+                           const struct gr_tile_buffer *to)
 {
     const int64_t area = grid->oh * grid->ow;
-    for (int64_t b = 0; b < grid->out; b++) {
+    for (int64_t b = 0; b < blocks; b++) {
         struct place at = place_of(grid, first);
         for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
-            const int64_t picture = ((at.image * grid->groups + g) * grid->out + b) * area;
+            const int64_t picture = (at.image * grid->groups * grid->out + block + b) * area;
             float *out = to->data + b * to->block;
             __m512 y[MOST * MOST], e[MOST * MOST];
             load_square(dy, picture, grid->oh, grid->ow, at.top, at.left, m, bf16, y);
@@ -285,19 +287,18 @@ AVX512 void finish_tile(const struct gr_tile_finish *finish, int m, bool bf16, c
 }
 
 AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p, int size, int m,
-                         bool bf16, const struct gr_tile_buffer *from, int64_t g, int64_t block,
-                         int64_t count_blocks, int64_t first, int64_t count,
+                         bool bf16, const struct gr_tile_buffer *from, int64_t block,
+                         int64_t blocks, int64_t first, int64_t count,
                          const struct gr_tile_finish *finish, void *dst)
 {
-    for (int64_t b = 0; b < count_blocks; b++) {
+    for (int64_t b = 0; b < blocks; b++) {
         struct place at = place_of(grid, first);
         for (int64_t t = 0; t < count; t++, next_place(grid, &at)) {
             const float *in = from->data + b * from->block + t * LANES;
-            const int64_t channels = g * grid->out + block + b; /* block of them */
-            const int64_t picture = at.image * grid->groups * grid->out + channels;
+            const int64_t picture = at.image * grid->groups * grid->out + block + b;
             __m512 half[MOST * MOST], offset = _mm512_setzero_ps();
             if (finish->bias)
-                offset = _mm512_loadu_ps(finish->bias + channels * LANES);
+                offset = _mm512_loadu_ps(finish->bias + (block + b) * LANES);
             UNROLL for (int j = 0; j < size; j++)
             {
                 __m512 x[MOST];
@@ -313,11 +314,12 @@ AVX512 void result_tiles(const struct gr_tile_grid *grid, const struct points *p
 }
 
 /* The sizes and types there are, each compiled with its numbers as constants. */
-TARGET void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
-                                   int64_t first, int64_t count, const struct gr_tile_buffer *to)
+TARGET void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t block,
+                                   int64_t blocks, int64_t first, int64_t count,
+                                   const struct gr_tile_buffer *to)
 {
 #define SOURCE(POINTS, SIZE, BF16, FORM)                                                           \
-    source_tiles(grid, POINTS, SIZE, BF16, FORM, src, g, first, count, to)
+    source_tiles(grid, POINTS, SIZE, BF16, FORM, src, block, blocks, first, count, to)
     if (to->form == GR_TILE_BF16)
         SOURCE(&points_6, 6, true, GR_TILE_BF16);
     else if (to->form == GR_TILE_PAIRS)
@@ -342,11 +344,12 @@ TARGET void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *
     else                                                                                           \
         CALL(&points_8, 8, 6, __VA_ARGS__)
 
-TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
-                                     int64_t first, int64_t count, const struct gr_tile_buffer *to)
+TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t block,
+                                     int64_t blocks, int64_t first, int64_t count,
+                                     const struct gr_tile_buffer *to)
 {
 #define GRADIENT(POINTS, SIZE, M, BF16, FORM)                                                      \
-    gradient_tiles(grid, POINTS, SIZE, M, BF16, FORM, dy, g, first, count, to)
+    gradient_tiles(grid, POINTS, SIZE, M, BF16, FORM, dy, block, blocks, first, count, to)
     if (to->form == GR_TILE_PAIRS && grid->m == 2)
         GRADIENT(&points_6, 6, 2, true, GR_TILE_PAIRS);
     else if (to->form == GR_TILE_PAIRS)
@@ -359,13 +362,12 @@ TARGET void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void
 }
 
 TARGET void gr_tiles_avx512_result(const struct gr_tile_grid *grid,
-                                   const struct gr_tile_buffer *from, int64_t g, int64_t block,
-                                   int64_t count_blocks, int64_t first, int64_t count,
+                                   const struct gr_tile_buffer *from, int64_t block, int64_t blocks,
+                                   int64_t first, int64_t count,
                                    const struct gr_tile_finish *finish, void *dst)
 {
 #define RESULT(POINTS, SIZE, M, BF16)                                                              \
-    result_tiles(grid, POINTS, SIZE, M, BF16, from, g, block, count_blocks, first, count, finish,  \
-                 dst)
+    result_tiles(grid, POINTS, SIZE, M, BF16, from, block, blocks, first, count, finish, dst)
     if (grid->out_bf16) {
         FOR_EACH_SIZE(RESULT, true);
     } else {
@@ -430,23 +432,25 @@ bool gr_tiles_avx512_supported(bool bf16)
     return false;
 }
 
-void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
-                            int64_t first, int64_t count, const struct gr_tile_buffer *to)
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t block,
+                            int64_t blocks, int64_t first, int64_t count,
+                            const struct gr_tile_buffer *to)
 {
-    (void)grid, (void)src, (void)g, (void)first, (void)count, (void)to;
+    (void)grid, (void)src, (void)block, (void)blocks, (void)first, (void)count, (void)to;
 }
 
-void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
-                              int64_t first, int64_t count, const struct gr_tile_buffer *to)
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t block,
+                              int64_t blocks, int64_t first, int64_t count,
+                              const struct gr_tile_buffer *to)
 {
-    (void)grid, (void)dy, (void)g, (void)first, (void)count, (void)to;
+    (void)grid, (void)dy, (void)block, (void)blocks, (void)first, (void)count, (void)to;
 }
 
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
-                            int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const struct gr_tile_finish *finish, void *dst)
+                            int64_t block, int64_t blocks, int64_t first, int64_t count,
+                            const struct gr_tile_finish *finish, void *dst)
 {
-    (void)grid, (void)from, (void)g, (void)block, (void)count_blocks, (void)first, (void)count;
+    (void)grid, (void)from, (void)block, (void)blocks, (void)first, (void)count;
     (void)finish, (void)dst;
 }
 

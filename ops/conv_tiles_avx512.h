@@ -55,13 +55,18 @@ static inline int64_t gr_tile_words(enum gr_tile_form form, int64_t tiles)
 
 bool gr_tiles_avx512_supported(bool bf16);
 
-/* Sources of tiles first to first + count - 1 (counted over all images) of group g. */
-void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t g,
-                            int64_t first, int64_t count, const struct gr_tile_buffer *to);
+/*
+ * Sources of tiles first to first + count - 1 (counted over all images), blocks block to block +
+ * blocks - 1 of the channels (counted over all groups).
+ */
+void gr_tiles_avx512_source(const struct gr_tile_grid *grid, const void *src, int64_t block,
+                            int64_t blocks, int64_t first, int64_t count,
+                            const struct gr_tile_buffer *to);
 
 /* The same of the gradient dy of the results, and each tile's sum. */
-void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t g,
-                              int64_t first, int64_t count, const struct gr_tile_buffer *to);
+void gr_tiles_avx512_gradient(const struct gr_tile_grid *grid, const void *dy, int64_t block,
+                              int64_t blocks, int64_t first, int64_t count,
+                              const struct gr_tile_buffer *to);
 
 /* What becomes of a result. */
 struct gr_tile_finish {
@@ -70,10 +75,10 @@ struct gr_tile_finish {
     bool relu;          /* negative ones become zero, last of all */
 };
 
-/* The results, blocks block to block + count_blocks - 1 of group g. */
+/* The results of blocks block to block + blocks - 1 of theirs. */
 void gr_tiles_avx512_result(const struct gr_tile_grid *grid, const struct gr_tile_buffer *from,
-                            int64_t g, int64_t block, int64_t count_blocks, int64_t first,
-                            int64_t count, const struct gr_tile_finish *finish, void *dst);
+                            int64_t block, int64_t blocks, int64_t first, int64_t count,
+                            const struct gr_tile_finish *finish, void *dst);
 
 /*
  * Filters w [taps, taps] of 16 lanes, `tap` floats from one tap to the next, into the positions of
