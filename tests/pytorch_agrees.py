@@ -3,7 +3,8 @@
 
 The same weights and images go through both: the logits, the loss and the gradient of every parameter
 must agree within 1e-4 of the largest element, and the weights after five SGD steps without dropout
-within 1e-3. Where the two largest values of a pooling window agree to the last bits, rounding decides
+within 1e-3. Then, from weights as published and without dropout, ten steps on ten batches: their losses
+must agree within 1e-4 of each. Where the two largest values of a pooling window agree to the last bits, rounding decides
 which of them gets the gradient, and the two programs may part there by more: another --seed draws
 other weights and images. Needs PyTorch and NumPy (Debian: python3-torch); not part of the test suite, which needs
 neither.
@@ -22,6 +23,7 @@ from torch import nn
 
 MODEL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "alexnet.yaml")
 DTYPES = {"F32": np.float32, "I32": np.int32}
+STEPS = 10
 LEARNING_RATE = 0.001  # with weights of this scale 0.01 throws the loss about, and any two programs part
 
 
@@ -74,6 +76,12 @@ def alexnet():
     return net, layers
 
 
+def initialise_as_published(layers):
+    for name, layer in layers.items():
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.constant_(layer.bias, 0.0 if name in ("conv1", "conv3") else 1.0)
+
+
 def parameters(layers):
     return {f"{name}.{part}": getattr(layer, part) for name, layer in layers.items()
             for part in ("weight", "bias")}
@@ -107,8 +115,8 @@ def main():
             return os.path.join(folder, name)
 
         def run(*arguments):
-            subprocess.run([options.runner, "run", MODEL, "--weights", path("weights"), "--inputs",
-                            path("inputs"), *arguments], check=True)
+            return subprocess.run([options.runner, "run", MODEL, "--weights", path("weights"), "--inputs",
+                                   path("inputs"), *arguments], check=True, capture_output=True, text=True).stdout
 
         write(path("weights"), {k: v.detach().numpy() for k, v in parameters(layers).items()})
         write(path("inputs"), {"image": image.numpy(), "label": label.numpy().astype(np.int32)})
@@ -134,6 +142,22 @@ def main():
         print("after five steps:")
         for name, value in parameters(layers).items():
             compare(name, ours[name], value.detach().numpy(), 1e-3)
+
+        initialise_as_published(layers)
+        images = torch.randn(STEPS * options.batch, 3, 224, 224) * 60  # pixels, less their mean
+        labels = torch.randint(0, 1000, (STEPS * options.batch,))
+        write(path("weights"), {k: v.detach().numpy() for k, v in parameters(layers).items()})
+        write(path("inputs"), {"image": images.numpy(), "label": labels.numpy().astype(np.int32)})
+        lines = run("--batch", str(options.batch), "--fetch", "loss", "--outputs", path("outputs"),
+                    "--steps", str(STEPS), "--learning-rate", "0.01").splitlines()
+        optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4)
+        print("losses of ten steps:")
+        for line, x, y in zip(lines, images.split(options.batch), labels.split(options.batch), strict=True):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            compare(line, np.array(float(line.split()[-1])), loss.detach().numpy(), 1e-4)
     sys.exit(failed > 0)
 
 

@@ -2,6 +2,7 @@
  * graph-runner run: named tensors in, named tensors out. The window for other programs.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,18 +10,23 @@
 #include "session.h"
 #include "terminal.h"
 
-static bool same_shape(const struct gr_shape *a, const struct gr_shape *b)
+/* How many batches of the shape `batch` lie in one of the shape `all`, one behind the other; or 0.
+ */
+static int64_t batches_in(const struct gr_shape *all, const struct gr_shape *batch)
 {
-    bool same = a->rank == b->rank;
-    for (int i = 0; same && i < a->rank; i++)
-        same = a->dim[i] == b->dim[i];
-    return same;
+    bool same = all->rank == batch->rank;
+    for (int i = 1; same && i < all->rank; i++)
+        same = all->dim[i] == batch->dim[i];
+    if (!same || all->rank == 0)
+        return same;
+    return all->dim[0] % batch->dim[0] == 0 ? all->dim[0] / batch->dim[0] : 0;
 }
 
 /* ---- feeding ----------------------------------------------------------------------------- */
 
+/* Batch `step` of those in the file, which come again in turn. */
 static int feed_input(struct gr_plan *plan, const struct gr_tensor *input,
-                      const struct gr_tensor_file *file, const char *path)
+                      const struct gr_tensor_file *file, const char *path, int64_t step)
 {
     char ours[GR_SHAPE_TEXT], theirs[GR_SHAPE_TEXT];
     struct gr_error err = {0};
@@ -29,13 +35,15 @@ static int feed_input(struct gr_plan *plan, const struct gr_tensor *input,
         return gr_tool_fail(GR_ERR_DATA, "%s: there is no tensor '%s' (%s %s), which the run needs",
                             path, input->name, gr_dtype_name(input->dtype),
                             gr_shape_text(&input->shape, ours));
-    if (tensor->dtype != input->dtype || !same_shape(&tensor->shape, &input->shape))
+    const int64_t batches = batches_in(&tensor->shape, &input->shape);
+    if (tensor->dtype != input->dtype || !batches)
         return gr_tool_fail(GR_ERR_DATA, "%s: '%s' is %s %s, but the model takes %s %s", path,
                             input->name, gr_dtype_name(tensor->dtype),
                             gr_shape_text(&tensor->shape, theirs), gr_dtype_name(input->dtype),
                             gr_shape_text(&input->shape, ours));
-    const size_t bytes = (size_t)gr_shape_count(&tensor->shape) * gr_dtype_size(tensor->dtype);
-    return gr_plan_feed(plan, input->name, tensor->data, bytes, &err)
+    const size_t bytes = (size_t)gr_shape_count(&input->shape) * gr_dtype_size(input->dtype);
+    const char *data = (const char *)tensor->data + (size_t)(step % batches) * bytes;
+    return gr_plan_feed(plan, input->name, data, bytes, &err)
                ? GR_OK
                : gr_tool_fail(err.status, "%s: %s", path, err.message);
 }
@@ -52,12 +60,13 @@ static bool is_read(const struct gr_plan *plan, const char *name)
  * Feeds each input of the plan. Further tensors in the file may be inputs of the model that this
  * run does not read; any others are mistakes.
  */
-static int feed(struct gr_plan *plan, const struct gr_tensor_file *file, const char *path)
+static int feed(struct gr_plan *plan, const struct gr_tensor_file *file, const char *path,
+                int64_t step)
 {
     int status = GR_OK;
     for (size_t i = 0; status == GR_OK && i < gr_plan_input_count(plan); i++) {
         const struct gr_tensor input = gr_plan_input(plan, i);
-        status = feed_input(plan, &input, file, path);
+        status = feed_input(plan, &input, file, path, step);
     }
     for (size_t i = 0; status == GR_OK && i < gr_tensor_file_count(file); i++) {
         const struct gr_tensor *tensor = gr_tensor_file_get(file, i);
@@ -84,19 +93,44 @@ static int64_t batch_of(const struct gr_session *session, const struct gr_tensor
 
 /* ---- running ----------------------------------------------------------------------------- */
 
+/* Those of the step's targets that are one number. */
+static void print_step(const struct gr_plan *plan, int64_t step, FILE *to)
+{
+    bool any = false;
+    for (size_t i = 0; i < gr_plan_target_count(plan); i++) {
+        const struct gr_tensor target = gr_plan_target(plan, i);
+        if (gr_shape_count(&target.shape) != 1 || target.dtype != GR_F32)
+            continue;
+        if (!any)
+            fprintf(to, "step %" PRId64, step + 1);
+        fprintf(to, "  %s %.9g", target.name, (double)*(const float *)target.data);
+        any = true;
+    }
+    if (any)
+        putc('\n', to);
+}
+
 static int train_steps(const struct gr_session *session, const struct gr_tensor_file *file)
 {
     const struct gr_settings *settings = session->settings;
-    const struct gr_plan_options options = {
-        .mode = (enum gr_mode)settings->mode, .batch = batch_of(session, file), .update = true};
+    const struct gr_plan_options options = {.mode = (enum gr_mode)settings->mode,
+                                            .batch = batch_of(session, file),
+                                            .targets = (const char *const *)settings->fetch.items,
+                                            .n_targets = settings->fetch.count,
+                                            .update = true};
+    FILE *to = settings->outputs && strcmp(settings->outputs, "-") == 0 ? stderr : stdout;
     struct gr_error err = {0};
     struct gr_plan *plan = gr_session_plan(session, options, &err);
-    int status = plan ? feed(plan, file, settings->inputs) : gr_tool_error(&err);
+    int status = plan ? GR_OK : gr_tool_error(&err);
     if (status == GR_OK)
         gr_plan_set_learning_rate(plan, settings->learning_rate);
-    for (int64_t i = 0; status == GR_OK && i < settings->steps; i++)
-        if (!gr_plan_run(plan, &err))
+    for (int64_t i = 0; status == GR_OK && i < settings->steps; i++) {
+        status = feed(plan, file, settings->inputs, i);
+        if (status == GR_OK && !gr_plan_run(plan, &err))
             status = gr_tool_error(&err);
+        if (status == GR_OK && settings->fetch.count)
+            print_step(plan, i, to);
+    }
     gr_plan_free(plan);
     return status;
 }
@@ -127,7 +161,7 @@ static int fetch(const struct gr_session *session, const struct gr_tensor_file *
                                             .n_targets = settings->fetch.count};
     struct gr_error err = {0};
     struct gr_plan *plan = gr_session_plan(session, options, &err);
-    int status = plan ? feed(plan, file, settings->inputs) : gr_tool_error(&err);
+    int status = plan ? feed(plan, file, settings->inputs, settings->steps) : gr_tool_error(&err);
     if (status == GR_OK)
         gr_plan_set_step(plan, (uint64_t)settings->steps);
     if (status == GR_OK && !gr_plan_run(plan, &err))
@@ -221,6 +255,8 @@ static const struct gr_example examples[] = {
      "two values of inference"},
     {"graph-runner run m.yaml --inputs in.st --steps 5 --save-weights w.st",
      "the weights after five training steps"},
+    {"graph-runner run m.yaml --inputs in.st --batch 128 --steps 9 --fetch loss --outputs out.st",
+     "ten losses of as many batches: nine printed, the last in out.st"},
     {.line = NULL},
 };
 
@@ -232,10 +268,12 @@ const struct gr_command gr_command_run = {
     .max_operands = 1,
     .description =
         "Feeds tensors from a safetensors file to the model's inputs, runs it once, and writes the "
-        "values asked for: plain, and in the usual shapes. With --steps, training steps on the "
-        "same inputs come first, as the model's optimizer makes them.\n\n"
+        "values asked for: plain, and in the usual shapes. With --steps, training steps come "
+        "first, as the model's optimizer makes them, and print those of the values that are one "
+        "number, such as the loss.\n\n"
         "The batch is the first dimension of the first tensor in the file unless --batch says "
-        "otherwise. - stands for standard input or output.",
+        "otherwise; of several batches in the file, each step takes the next. - stands for "
+        "standard input or output.",
     .options = options,
     .examples = examples,
     .run = run,
