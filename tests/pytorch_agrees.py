@@ -148,8 +148,7 @@ def main():
         labels = torch.randint(0, 1000, (STEPS * options.batch,))
         write(path("weights"), {k: v.detach().numpy() for k, v in parameters(layers).items()})
         write(path("inputs"), {"image": images.numpy(), "label": labels.numpy().astype(np.int32)})
-        lines = run("--batch", str(options.batch), "--fetch", "loss", "--outputs", path("outputs"),
-                    "--steps", str(STEPS), "--learning-rate", "0.01").splitlines()
+        lines = run("--batch", str(options.batch), "--fetch", "loss", "--steps", str(STEPS), "--learning-rate", "0.01").splitlines()
         optimizer = torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4)
         print("losses of ten steps:")
         for line, x, y in zip(lines, images.split(options.batch), labels.split(options.batch), strict=True):

@@ -34,6 +34,8 @@ static struct published models[] = {
      "fc6.weight", 4096 * 9216},
     {"alexnet_of_torchvision_is_as_published_and_trains", "alexnet-torchvision", 61100840,
      714188480, 1000, "features.3.weight", 192 * 64 * 5 * 5},
+    {"alexnet_of_the_textbook_is_as_published_and_trains", "alexnet-textbook", 46764746, 938146176,
+     10, "fc6.weight", 4096 * 6400},
     {"alexnet_for_fashion_mnist_is_small_and_trains", "alexnet-fashion", 550538, 9830912, 10,
      "fc8.bias", 10},
     {"lenet_is_as_published_and_trains", "lenet", 61706, 416520, 10, "fc4.weight", 84 * 120},

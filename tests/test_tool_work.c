@@ -451,6 +451,31 @@ static void run_makes_training_steps(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* With a learning rate of 0 the losses of batches of one are those of the samples. */
+static void steps_take_the_batches_of_a_file_in_turn_and_print_their_losses(void **state)
+{
+    (void)state;
+    double losses[4];
+    save_inputs("image", 8, true);
+    struct gr_outcome outcome =
+        gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--batch", "1", "--steps", "4",
+                    "--learning-rate", "0", "--fetch", "fc,loss", NULL);
+    assert_int_equal(
+        sscanf(outcome.out,
+               "step 1  loss %lf\nstep 2  loss %lf\nstep 3  loss %lf\nstep 4  loss %lf\n",
+               &losses[0], &losses[1], &losses[2], &losses[3]),
+        4);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "run", gr_tool_model(), "--inputs", inputs, "--fetch", "loss",
+                          "--outputs", outputs, NULL);
+    struct gr_tensor_file *file = load(outputs);
+    assert_true(fabs(losses[0] - losses[1]) > 1e-4);
+    assert_true(losses[0] == losses[2] && losses[1] == losses[3]);
+    assert_true(fabs((losses[0] + losses[1]) / N - (double)*tensor(file, "loss", 1)) < 1e-6);
+    gr_tensor_file_free(file);
+    gr_outcome_release(&outcome);
+}
+
 static void an_input_that_the_targets_do_not_need_may_be_missing_or_there(void **state)
 {
     (void)state;
@@ -532,6 +557,7 @@ int main(void)
         TEST(on_a_terminal_one_line_is_rewritten_and_fits),
         TEST(run_fetches_values_and_gradients),
         TEST(run_makes_training_steps),
+        TEST(steps_take_the_batches_of_a_file_in_turn_and_print_their_losses),
         TEST(an_input_that_the_targets_do_not_need_may_be_missing_or_there),
         TEST(wrong_inputs_are_named_with_both_shapes),
         TEST(a_label_out_of_range_is_told_with_its_file),

@@ -191,9 +191,10 @@ static int work(const struct gr_session *session)
 
 static int run(const struct gr_settings *settings)
 {
-    if (!settings->outputs && !settings->save_weights)
+    const bool prints = settings->steps && settings->fetch.count;
+    if (!settings->outputs && !settings->save_weights && !prints)
         return gr_tool_fail(GR_ERR_USAGE, "run: --outputs FILE or --save-weights FILE is needed");
-    if (!settings->outputs && settings->fetch.count)
+    if (!settings->outputs && settings->fetch.count && !prints)
         return gr_tool_fail(GR_ERR_USAGE, "run: --fetch needs --outputs FILE to write to");
     return gr_session_run(settings, work);
 }
@@ -255,8 +256,8 @@ static const struct gr_example examples[] = {
      "two values of inference"},
     {"graph-runner run m.yaml --inputs in.st --steps 5 --save-weights w.st",
      "the weights after five training steps"},
-    {"graph-runner run m.yaml --inputs in.st --batch 128 --steps 9 --fetch loss --outputs out.st",
-     "ten losses of as many batches: nine printed, the last in out.st"},
+    {"graph-runner run m.yaml --inputs in.st --batch 8 --steps 9 --fetch loss",
+     "the losses of nine training steps on as many batches"},
     {.line = NULL},
 };
 
