@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define GR_VERSION "0.1.0"
+#define GR_VERSION "0.2.0"
 
 /* ---- errors and log ---------------------------------------------------------------------- */
 

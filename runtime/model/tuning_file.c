@@ -22,7 +22,7 @@ char *gr_tuning_file_name(const char *folder, const char *machine)
     for (const char *c = machine; *c; c++)
         hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
     struct gr_text path = {0};
-    gr_text_add(&path, "%s/kernels-%016llx.json", folder, (unsigned long long)hash);
+    gr_text_add(&path, "%s/kernels-%s-%016llx.json", folder, GR_VERSION, (unsigned long long)hash);
     if (gr_text_ok(&path, NULL))
         return path.data;
     gr_text_release(&path);

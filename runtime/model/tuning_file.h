@@ -8,7 +8,10 @@
 
 #include "graph/tuning.h"
 
-/* FOLDER/kernels-HASH.json for the machine; on the heap. NULL: out of memory. */
+/*
+ * FOLDER/kernels-VERSION-HASH.json for the machine, so that a new version, whose kernels of the
+ * same name may be faster, measures anew; on the heap. NULL: out of memory.
+ */
 char *gr_tuning_file_name(const char *folder, const char *machine);
 
 /*
