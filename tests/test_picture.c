@@ -206,7 +206,7 @@ static void a_sheet_shows_each_tile_once_in_order(void **state)
 {
     static uint8_t tile[8 * 10 * 3];
     const struct gr_sheet_options options = {
-        .count = 7, .height = 8, .width = 10, .columns = 3, .scale = 2, .captions = true};
+        .count = 7, .height = 8, .width = 10, .columns = 3, .scale = 2, .captions = 1};
     struct gr_error err = {0};
     struct gr_sheet sheet;
     int64_t last = -1;
@@ -239,7 +239,7 @@ static void a_sheet_chooses_its_own_layout(void **state)
     for (int64_t n = 1; n < 200; n += 7)
         for (int64_t side = 8; side < 300; side *= 3) {
             const struct gr_sheet_options options = {
-                .count = n, .height = side, .width = side, .captions = true, .title = "t"};
+                .count = n, .height = side, .width = side, .captions = 1, .title = "t"};
             struct gr_sheet sheet;
             assert_true(gr_sheet_init(&sheet, &options, &err));
             const double shape = (double)sheet.picture.width / (double)sheet.picture.height;
