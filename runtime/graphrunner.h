@@ -414,7 +414,7 @@ typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 struct gr_train_options {
     const char *out; /* run folder: model.yaml, metrics.jsonl, events of TensorBoard, checkpoints */
     const char *resume;    /* run folder to go on from, or NULL */
-    const char *weights;   /* to start from, or NULL */
+    const char *weights;   /* to start from, or NULL; not with resume */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
@@ -455,7 +455,7 @@ struct gr_eval_options {
      */
     bool ten_crop;
     const char *csv; /* per image: file, label, predicted, probability, loss, rank, top5; or NULL */
-    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg (drawn) */
+    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg, .png */
     size_t n_confusion;                /*   of them */
     struct gr_class_result *per_class; /* [gr_model_classes] to fill in, or NULL */
     int64_t max_corrupt;               /* as in gr_train_options */

@@ -103,6 +103,10 @@ static int run(const struct gr_settings *settings)
         (settings->only.count || settings->except.count || settings->rename.count))
         return gr_tool_fail(GR_ERR_USAGE,
                             "train: --only, --except and --rename are about --weights FILE");
+    if (settings->weights && settings->resume)
+        return gr_tool_fail(
+            GR_ERR_USAGE, "train: --resume goes on with the weights of its run, so that --weights "
+                          "would count for nothing: give one of the two");
     return gr_session_run(settings, train);
 }
 

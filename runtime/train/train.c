@@ -167,6 +167,10 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .update = true,
                                             .no_memory_plan = o->no_memory_plan,
                                             .memory_budget = o->memory_budget};
+    if (o->resume && o->weights)
+        return gr_fail(err, GR_ERR_USAGE,
+                       "a resumed run goes on with its own weights: not with those of %s",
+                       o->weights);
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
     if (!choose_monitor(t, err) ||
