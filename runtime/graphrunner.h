@@ -158,6 +158,10 @@ const char *gr_model_name(const struct gr_model *model);
 int64_t gr_model_batch(const struct gr_model *model);   /* train.batch, or 1 */
 int64_t gr_model_classes(const struct gr_model *model); /* of the first label input, or 0 */
 
+/* [C, H, W] of the image that the data section feeds; a model error where there is none. */
+bool gr_model_image_shape(const struct gr_model *model, struct gr_shape *shape,
+                          struct gr_error *err);
+
 /* As the model file says, or else the data it was trained on, also once weights are loaded; or
  * NULL. */
 const char *gr_model_class_name(const struct gr_model *model, int64_t index);
@@ -605,7 +609,7 @@ bool gr_nearest_images(const struct gr_features *features, const struct gr_neare
 enum gr_data_trait {
     GR_DATA_UNREADABLE, /* damaged, or neither JPEG nor PNG */
     GR_DATA_DUPLICATE,  /* the same bytes as one before it, in this set or one looked at before */
-    GR_DATA_TINY,       /* smaller than the model's input */
+    GR_DATA_TINY,       /* smaller than the model's input, or than said */
     GR_DATA_DISGUISED,  /* of another format than its name says */
     GR_DATA_TURNED,     /* its EXIF data say to turn it */
     GR_DATA_CMYK,
@@ -623,8 +627,9 @@ struct gr_data_finding {
 
 /* One set looked through. Everything belongs to the check. */
 struct gr_data_report {
-    const char *name; /* the part, or the path */
-    bool has_files;   /* samples are image files; otherwise they are only counted */
+    const char *name;      /* the part, or the path */
+    bool has_files;        /* samples are image files; otherwise they are only counted */
+    int64_t height, width; /* smaller images are tiny; 0: none is */
     int64_t images, bytes;
     int64_t classes;                        /* that the data know of */
     const int64_t *class_images;            /* [classes] */
@@ -656,10 +661,11 @@ bool gr_data_check_part(struct gr_data_check *check, struct gr_model *model, con
                         struct gr_error *err);
 
 /*
- * The same without a model: class folders, ImageNet's tars or a folder of them, or shards, whose
- * pattern may have braces.
+ * The same of a path: class folders, ImageNet's tars or a folder of them, or shards, whose pattern
+ * may have braces. Images are tiny that are smaller than height×width; 0: none is.
  */
-bool gr_data_check_path(struct gr_data_check *check, const char *path, struct gr_error *err);
+bool gr_data_check_path(struct gr_data_check *check, const char *path, int64_t height,
+                        int64_t width, struct gr_error *err);
 
 size_t gr_data_check_count(const struct gr_data_check *check);
 const struct gr_data_report *gr_data_check_report(const struct gr_data_check *check, size_t index);

@@ -30,7 +30,7 @@ struct gr_settings {
 
     /* Of single commands. Texts are borrowed from argv; NULL: not said. */
     const char *out, *resume, *weights, *save_weights;
-    const char *part, *csv, *inputs, *outputs, *trace, *profile, *node, *layer, *model;
+    const char *part, *csv, *inputs, *outputs, *trace, *profile, *node, *layer, *model, *size;
     struct gr_words fetch, confusion;
     struct gr_words only, except, rename, freeze;
     int mode;     /* enum gr_mode */

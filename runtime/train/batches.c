@@ -32,6 +32,16 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
     return true;
 }
 
+bool gr_model_image_shape(const struct gr_model *model, struct gr_shape *shape,
+                          struct gr_error *err)
+{
+    const struct gr_model_input *image, *label;
+    if (!gr_batches_inputs(model, &image, &label, err))
+        return false;
+    *shape = image->shape;
+    return true;
+}
+
 /*
  * Takes the names of the classes from the data being trained on, or where nobody has named them.
  * Otherwise warns when a name is that of another label: class folders that are numbered anew,
