@@ -23,7 +23,7 @@ static const double terminal_interval = 0.1, plain_interval = 10; /* seconds */
 static const char *const trait_texts[GR_DATA_TRAITS] = {
     [GR_DATA_UNREADABLE] = "unreadable: skipped in training",
     [GR_DATA_DUPLICATE] = "the same bytes as another",
-    [GR_DATA_TINY] = "smaller than the model's input, or --size",
+    [GR_DATA_TINY] = "smaller than the model's input",
     [GR_DATA_DISGUISED] = "of another format than the name",
     [GR_DATA_TURNED] = "to be turned, by EXIF data",
     [GR_DATA_CMYK] = "CMYK",
