@@ -418,7 +418,7 @@ typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 struct gr_train_options {
     const char *out; /* run folder: model.yaml, metrics.jsonl, events of TensorBoard, checkpoints */
     const char *resume;    /* run folder to go on from, or NULL */
-    const char *weights;   /* to start from, or NULL; not with resume */
+    const char *weights;   /* to start from, or NULL; a run resumed has its own */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;

@@ -104,9 +104,7 @@ static int run(const struct gr_settings *settings)
         return gr_tool_fail(GR_ERR_USAGE,
                             "train: --only, --except and --rename are about --weights FILE");
     if (settings->weights && settings->resume)
-        return gr_tool_fail(
-            GR_ERR_USAGE, "train: --resume goes on with the weights of its run, so that --weights "
-                          "would count for nothing: give one of the two");
+        gr_tool_warn("--resume goes on with the weights of its run: --weights is passed over");
     return gr_session_run(settings, train);
 }
 

@@ -226,8 +226,7 @@ bool gr_variables_read(struct gr_reader *reader)
             strchr(gr_name_letters, pair->key[0]) && !pair->key[strspn(pair->key, gr_name_word)];
         if (!named)
             gr_diagnose(&reader->diagnostics, pair->mark, NULL, NULL,
-                        "a variable is named by gr_name_letters, digits and '_', not '%s'",
-                        pair->key);
+                        "a variable is named by letters, digits and '_', not '%s'", pair->key);
         struct gr_doc *value = gr_variables_block(reader, pair->value, NULL);
         if (!value || !gr_doc_put(&reader->maker, vars, pair->key, pair->mark, value))
             return gr_reader_failed(reader);

@@ -1,7 +1,8 @@
 /*
  * Nearest images by their features. A product of matrices finds candidates, block by block; their
  * distances are then computed one by one in double precision, since in a difference of large
- * products the small distances, those that matter, would drown.
+ * products the small distances, those that matter, would drown. Where the rounding of the product
+ * may have kept a nearer image out, all are gone through one by one.
  */
 #include "train/nearest.h"
 
@@ -23,6 +24,7 @@ struct search {
     size_t kept;               /* candidates of a query */
     struct gr_neighbour *near; /* [n_queries, kept], here with closeness: the best first */
     size_t *count;             /* [n_queries] of them */
+    double longest;            /* of the rows */
 };
 
 static double dot(const float *a, const float *b, size_t length)
@@ -144,6 +146,7 @@ static void search_block(struct search *s, size_t first, size_t count)
                 s->products, BLOCK);
     for (size_t i = 0; i < count; i++) {
         const double square = dot(block + i * length, block + i * length, length);
+        s->longest = sqrt(square) > s->longest ? sqrt(square) : s->longest;
         for (size_t q = 0; q < n; q++)
             consider(
                 s, q, first + i,
@@ -176,18 +179,46 @@ static int nearer_first(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static void settle(const struct search *s, size_t q, struct gr_neighbour *neighbours)
+/* The distances of all images, for want of candidates that are sure. */
+static void search_exactly(struct search *s, size_t q)
 {
-    const struct gr_nearest_options *o = s->options;
+    const size_t length = length_of(s);
+    s->count[q] = 0;
+    for (size_t i = 0; i < gr_features_count(s->features); i++)
+        consider(s, q, i,
+                 -distance_of(s->options->distance, s->rows + q * length,
+                              gr_features_row(s->features, i), length));
+    for (size_t k = 0; k < s->count[q]; k++)
+        s->near[q * s->kept + k].distance *= -1;
+}
+
+/*
+ * Can no image be nearer than the last of those wanted that is not among the candidates? Their
+ * closeness was `worst` at most, give or take what n products summed up in f32 round.
+ */
+static bool is_sure(const struct search *s, size_t q, double worst)
+{
+    const size_t length = length_of(s);
+    const float *row = s->rows + q * length;
+    const double square = dot(row, row, length), rounding = (double)length * 0x1p-24;
+    const double last = s->near[q * s->kept + s->options->count - 1].distance;
+    if (s->options->distance == GR_EUCLIDEAN)
+        return square - last * last >= worst + 2 * rounding * sqrt(square) * s->longest;
+    return sqrt(square) * (1 - last) >= worst + rounding * sqrt(square);
+}
+
+/* Candidates by distance, the nearest first. */
+static void measure(struct search *s, size_t q)
+{
     struct gr_neighbour *near = s->near + q * s->kept;
     const size_t length = length_of(s), count = s->count[q];
+    const double worst = count ? near[count - 1].distance : 0;
     for (size_t k = 0; k < count; k++)
-        near[k].distance = distance_of(o->distance, s->rows + q * length,
+        near[k].distance = distance_of(s->options->distance, s->rows + q * length,
                                        gr_features_row(s->features, (size_t)near[k].index), length);
     qsort(near, count, sizeof *near, nearer_first);
-    for (size_t k = 0; k < o->count; k++)
-        neighbours[q * o->count + k] =
-            k < count ? near[k] : (struct gr_neighbour){-1, (double)INFINITY};
+    if (count == s->kept && !is_sure(s, q, worst))
+        search_exactly(s, q);
 }
 
 static bool set_up(struct search *s, struct gr_error *err)
@@ -214,8 +245,13 @@ bool gr_nearest_images(const struct gr_features *features, const struct gr_neare
     const bool ok = set_up(&s, err) && find_queries(&s, err);
     for (size_t first = 0; ok && first < images; first += BLOCK)
         search_block(&s, first, images - first < BLOCK ? images - first : BLOCK);
-    for (size_t q = 0; ok && q < options->n_queries; q++)
-        settle(&s, q, neighbours);
+    for (size_t q = 0; ok && q < options->n_queries; q++) {
+        measure(&s, q);
+        for (size_t k = 0; k < options->count; k++)
+            neighbours[q * options->count + k] = k < s.count[q]
+                                                     ? s.near[q * s.kept + k]
+                                                     : (struct gr_neighbour){-1, (double)INFINITY};
+    }
     free(s.queries);
     free(s.rows);
     free(s.products);

@@ -167,10 +167,6 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .update = true,
                                             .no_memory_plan = o->no_memory_plan,
                                             .memory_budget = o->memory_budget};
-    if (o->resume && o->weights)
-        return gr_fail(err, GR_ERR_USAGE,
-                       "a resumed run goes on with its own weights: not with those of %s",
-                       o->weights);
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
     if (!choose_monitor(t, err) ||
@@ -178,7 +174,7 @@ static bool set_up(struct trainer *t, struct gr_error *err)
         (gr_model_file_part(model->file, "val") &&
          !gr_batches_open(&t->validation, model, "val", batch, false, o->max_corrupt, err)))
         return false;
-    if (o->weights && !gr_model_load_weights(model, o->weights, err))
+    if (o->weights && !o->resume && !gr_model_load_weights(model, o->weights, err))
         return false;
     t->epochs = o->epochs ? o->epochs : model->file->epochs;
     t->max_steps = o->steps;
