@@ -51,8 +51,8 @@ static int print_table(const struct gr_features_result *result, const char *path
     gr_table_add(&table, "%s", gr_rate_text(rate(result), text));
     gr_table_add(&table, "%s", "");
     gr_table_add(&table, "file");
-    gr_table_add(&table, "%s", path);
     gr_table_add(&table, "%s", "");
+    gr_table_add(&table, "%s", path);
     const int status = gr_table_print(&table, stdout);
     gr_table_release(&table);
     return status;
