@@ -121,7 +121,7 @@ static const struct gr_option options[] = {
 };
 
 static const struct gr_example examples[] = {
-    {"graph-runner features models/alexnet.yaml --weights w.st photos -o photos.safetensors",
+    {"graph-runner features models/alexnet.yaml --weights w.st photos -o photos.st",
      "4096 numbers for each picture in a folder and those in it"},
     {"graph-runner features models/alexnet.yaml --weights w.st --part train",
      "of the training images"},

@@ -186,9 +186,9 @@ static const struct gr_option options[] = {
 };
 
 static const struct gr_example examples[] = {
-    {"graph-runner nearest photos.safetensors ash/1.jpg -o sheet.png",
+    {"graph-runner nearest photos.st ash/1.jpg -o sheet.png",
      "the five images most like one of them"},
-    {"graph-runner nearest photos.safetensors new.jpg -k 20 --model m.yaml --weights w.st",
+    {"graph-runner nearest photos.st new.jpg -k 20 --model m.yaml --weights w.st",
      "the twenty most like a new one"},
     {.line = NULL},
 };
