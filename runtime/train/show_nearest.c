@@ -178,10 +178,11 @@ static int64_t label_of(const struct gallery *g, int64_t index)
 static const char *class_text(const struct gallery *g, int64_t label, char text[TEXT])
 {
     const char *name = gr_features_class_name(g->features, label);
+    text[0] = '\0';
     if (name)
         snprintf(text, TEXT, "%s", name);
-    else
-        snprintf(text, TEXT, label < 0 ? "" : "%" PRId64, label);
+    else if (label >= 0)
+        snprintf(text, TEXT, "%" PRId64, label);
     return text;
 }
 
