@@ -1,8 +1,9 @@
 /*
  * batch_norm: y = (x - mean) / sqrt(variance + eps) · weight + bias for each channel. In training
  * the mean and the (biased) variance are the batch's, and running estimates of them are kept:
- * running <- (1 - momentum) · running + momentum · batch, with the unbiased variance. Otherwise the
- * running estimates take their place and count as constants in the gradient.
+ * running <- (1 - momentum) · running + momentum · batch, with the unbiased variance. Otherwise,
+ * and in a frozen node, whose estimates stay as they are, these take their place and count as
+ * constants in the gradient.
  */
 #include "batch_norm.h"
 
@@ -40,6 +41,12 @@ static bool is_affine(const struct gr_node *node)
     return ((const struct gr_batch_norm_attrs *)node->attrs)->affine;
 }
 
+bool gr_batch_norm_by_batch(const struct gr_node *node)
+{
+    const struct gr_node *norm = node->forward ? node->forward : node;
+    return norm->graph->training && !norm->frozen;
+}
+
 /* ---- the plain primitive ----------------------------------------------------------------- */
 
 static bool primitive(struct gr_planning *planning, struct gr_error *err)
@@ -49,7 +56,7 @@ static bool primitive(struct gr_planning *planning, struct gr_error *err)
     const float eps = (float)((const struct gr_batch_norm_attrs *)node->attrs)->eps;
     const unsigned flags =
         (is_affine(node) ? (unsigned)dnnl_use_scale | (unsigned)dnnl_use_shift : 0) |
-        (node->graph->training ? 0 : (unsigned)dnnl_use_global_stats);
+        (gr_batch_norm_by_batch(node) ? 0 : (unsigned)dnnl_use_global_stats);
     dnnl_primitive_desc_t forward = NULL, pd = NULL;
     struct gr_desc desc = {0};
     if (!gr_desc_blocked(&desc, node->inputs[0], gr_planning_dtype(planning), err))
@@ -186,7 +193,7 @@ static bool batch_norm_infer(struct gr_node *node, struct gr_error *err)
     if (src->shape.rank < 2)
         return gr_node_fail(node, err, "input '%s' is %s and has no channels", src->name,
                             gr_shape_text(&src->shape, text));
-    if (node->graph->training && gr_shape_count(&src->shape) == src->shape.dim[1])
+    if (gr_batch_norm_by_batch(node) && gr_shape_count(&src->shape) == src->shape.dim[1])
         return gr_node_fail(node, err,
                             "input '%s' is %s: training needs more than one value for each channel",
                             src->name, gr_shape_text(&src->shape, text));
@@ -219,7 +226,7 @@ static bool batch_norm_grad(struct gr_node *node, struct gr_grad *grad, struct g
 {
     const int n_affine = is_affine(node) ? 2 : 0;
     struct gr_value *mean = node->inputs[1 + n_affine], *variance = node->inputs[2 + n_affine];
-    if (node->graph->training && !keep_statistics(node, grad, &mean, &variance, err))
+    if (gr_batch_norm_by_batch(node) && !keep_statistics(node, grad, &mean, &variance, err))
         return false;
     struct gr_value *inputs[] = {gr_grad_output(grad, 0), node->inputs[0], mean, variance,
                                  node->inputs[1]};

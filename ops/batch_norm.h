@@ -14,6 +14,12 @@ struct gr_batch_norm_attrs {
     bool relu; /* forward: through a ReLU; backward: dy is that of the ReLU's output */
 };
 
+/*
+ * Does the node, forward or backward, go by the statistics of its batch? Outside training, and
+ * where it is frozen, by the running ones.
+ */
+bool gr_batch_norm_by_batch(const struct gr_node *node);
+
 /* Forward, inputs: src, weight and bias if affine, running mean and variance, addend if add. */
 bool gr_batch_norm_plan(struct gr_planning *planning, struct gr_error *err);
 

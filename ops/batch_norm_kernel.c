@@ -37,7 +37,7 @@ static bool forward_run(const struct gr_kernel *kernel, const struct gr_node *no
     const struct gr_batch_norm_attrs *a = attrs_of(node);
     const struct gr_norm_work work = work_of(s, buffers);
     const int at = a->affine ? 3 : 1; /* of running_mean among the inputs */
-    const bool batch = node->graph->training, put = node->n_outputs > 1;
+    const bool batch = gr_batch_norm_by_batch(node), put = node->n_outputs > 1;
     const struct gr_norm_forward f = {.x = {buffers->src[0], s->src}, /* [N, blocks, HW, lanes] */
                                       .addend = {a->add ? buffers->src[at + 2] : NULL, s->other},
                                       .y = {buffers->dst[0], s->dst},
@@ -82,7 +82,7 @@ static bool backward_run(const struct gr_kernel *kernel, const struct gr_node *n
         .bias = a->affine && a->relu ? buffers->src[5] : NULL,
         .eps = a->eps,
         .relu = a->relu,
-        .batch = node->graph->training,
+        .batch = gr_batch_norm_by_batch(node),
         .dweight = wanted(node, buffers, 1),
         .dbias = wanted(node, buffers, 2)};
     gr_norm_backward(&s->form, &work, &b);

@@ -158,6 +158,10 @@ const char *gr_model_name(const struct gr_model *model);
 int64_t gr_model_batch(const struct gr_model *model);   /* train.batch, or 1 */
 int64_t gr_model_classes(const struct gr_model *model); /* of the first label input, or 0 */
 
+/* [C, H, W] of the image that the data section feeds; a model error where there is none. */
+bool gr_model_image_shape(const struct gr_model *model, struct gr_shape *shape,
+                          struct gr_error *err);
+
 /* As the model file says, or else the data it was trained on, also once weights are loaded; or
  * NULL. */
 const char *gr_model_class_name(const struct gr_model *model, int64_t index);
@@ -393,7 +397,7 @@ struct gr_metric {
 enum { GR_MAX_METRICS = 8 };
 
 struct gr_progress {
-    const char *stage;     /* "train" or "val" */
+    const char *stage;     /* "train", the part evaluated, or "features", which has no figures */
     int64_t epoch, epochs; /* counting from 1; epochs 0: unknown */
     int64_t step, steps;   /* of this stage in this epoch */
     int64_t total_step;    /* training steps since the start */
@@ -414,7 +418,7 @@ typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 struct gr_train_options {
     const char *out; /* run folder: model.yaml, metrics.jsonl, events of TensorBoard, checkpoints */
     const char *resume;    /* run folder to go on from, or NULL */
-    const char *weights;   /* to start from, or NULL */
+    const char *weights;   /* to start from, or NULL; a run resumed has its own */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
@@ -455,7 +459,7 @@ struct gr_eval_options {
      */
     bool ten_crop;
     const char *csv; /* per image: file, label, predicted, probability, loss, rank, top5; or NULL */
-    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg (drawn) */
+    const char *const *confusion;      /* files: confusion matrix as .csv (counts), .svg, .png */
     size_t n_confusion;                /*   of them */
     struct gr_class_result *per_class; /* [gr_model_classes] to fill in, or NULL */
     int64_t max_corrupt;               /* as in gr_train_options */
@@ -510,13 +514,102 @@ bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, si
                      const struct gr_predict_options *options, struct gr_sample *samples,
                      struct gr_prediction *predictions, struct gr_error *err);
 
+/* ---- features: a layer's activations as what describes an image -------------------------- */
+
+struct gr_features_options {
+    /*
+     * A value of the model, as among the targets of a plan: "relu7" is behind the ReLU, "fc7"
+     * before it. NULL: the model's representation, what the last layer with weights before the
+     * output reads, without dropout.
+     */
+    const char *layer;
+    const char *part;          /* of the data section; NULL: "test" if there, else "val" */
+    const char *const *images; /* instead of a part: image files, and folders with any below */
+    size_t n_images;
+    int64_t batch; /* 0: as the model says */
+    enum gr_precision precision;
+    int64_t max_corrupt; /* as in gr_train_options */
+    gr_progress_fn *progress;
+    void *progress_user;
+};
+
+struct gr_features_result {
+    char layer[512];
+    char about[512];       /* where it stands: "relu of fc7, before drop7" */
+    struct gr_shape shape; /* of one image's activations, before they are made a row */
+    int64_t images, skipped;
+    double seconds;
+};
+
+/*
+ * Writes the layer's activations for every readable image as safetensors, which appear whole or not
+ * at all ("-": standard output). They hold
+ *
+ *     features  F32 [N, D]  a row an image; spatial activations [C, H, W] one after the other
+ *     labels    I32 [N]     -1: none
+ *     files     U8          the images' names, each ended by a zero byte
+ *
+ * and as metadata model, layer, shape ("[256,6,6]"), class_names (a list in JSON), part, skipped.
+ * Images pass the transforms of evaluation, also those of "train". Those given by path get the
+ * label of their folder's name: a class of the model, or, in a folder below a given one, a further
+ * class. Stopped by progress it fails without an error. Rows go to the file as they come.
+ */
+bool gr_features_write(struct gr_model *model, const struct gr_features_options *options,
+                       const char *path, struct gr_features_result *result, struct gr_error *err);
+
+/* A file of features read whole; texts are borrowed from it. */
+struct gr_features;
+
+struct gr_features *gr_features_read(const char *path, struct gr_error *err);
+void gr_features_free(struct gr_features *features); /* NULL is allowed */
+
+size_t gr_features_count(const struct gr_features *features);
+size_t gr_features_length(const struct gr_features *features); /* of a row */
+const float *gr_features_row(const struct gr_features *features, size_t index);
+const char *gr_features_layer(const struct gr_features *features); /* "" where it is not said */
+const char *gr_features_part(const struct gr_features *features);  /* of the data, or NULL */
+const char *gr_features_name(const struct gr_features *features, size_t index);
+int64_t gr_features_label(const struct gr_features *features, size_t index);
+const char *gr_features_class_name(const struct gr_features *features, int64_t label); /* or NULL */
+
+enum gr_distance {
+    GR_COSINE,    /* 1 - cosine of the angle: 0 to 2; 1 where a row is zero */
+    GR_EUCLIDEAN, /* length of the difference */
+};
+
+struct gr_nearest_options {
+    /*
+     * Names of images in the features, or the ends of such ("ash/1.jpg"); or image files, whose
+     * features are computed by `model`, with its weights loaded.
+     */
+    const char *const *queries;
+    size_t n_queries;
+    size_t count; /* neighbours of each, at least 1 */
+    enum gr_distance distance;
+    struct gr_model *model; /* may be NULL */
+    enum gr_precision precision;
+};
+
+struct gr_neighbour {
+    int64_t index; /* of the features; -1: there are no more */
+    double distance;
+};
+
+/*
+ * The images whose features are the nearest to each query's, the nearest first, without the query
+ * itself. neighbours has n_queries × count rows. Names that are neither in the features nor files
+ * are usage errors with a suggestion.
+ */
+bool gr_nearest_images(const struct gr_features *features, const struct gr_nearest_options *options,
+                       struct gr_neighbour *neighbours, struct gr_error *err);
+
 /* ---- looking through data ---------------------------------------------------------------- */
 
 /* What an image file can be remarkable for. All but the first are read like any other. */
 enum gr_data_trait {
     GR_DATA_UNREADABLE, /* damaged, or neither JPEG nor PNG */
     GR_DATA_DUPLICATE,  /* the same bytes as one before it, in this set or one looked at before */
-    GR_DATA_TINY,       /* smaller than the model's input */
+    GR_DATA_TINY,       /* smaller than the model's input, or than said */
     GR_DATA_DISGUISED,  /* of another format than its name says */
     GR_DATA_TURNED,     /* its EXIF data say to turn it */
     GR_DATA_CMYK,
@@ -534,8 +627,9 @@ struct gr_data_finding {
 
 /* One set looked through. Everything belongs to the check. */
 struct gr_data_report {
-    const char *name; /* the part, or the path */
-    bool has_files;   /* samples are image files; otherwise they are only counted */
+    const char *name;      /* the part, or the path */
+    bool has_files;        /* samples are image files; otherwise they are only counted */
+    int64_t height, width; /* smaller images are tiny; 0: none is */
     int64_t images, bytes;
     int64_t classes;                        /* that the data know of */
     const int64_t *class_images;            /* [classes] */
@@ -567,10 +661,11 @@ bool gr_data_check_part(struct gr_data_check *check, struct gr_model *model, con
                         struct gr_error *err);
 
 /*
- * The same without a model: class folders, ImageNet's tars or a folder of them, or shards, whose
- * pattern may have braces.
+ * The same of a path: class folders, ImageNet's tars or a folder of them, or shards, whose pattern
+ * may have braces. Images are tiny that are smaller than height×width; 0: none is.
  */
-bool gr_data_check_path(struct gr_data_check *check, const char *path, struct gr_error *err);
+bool gr_data_check_path(struct gr_data_check *check, const char *path, int64_t height,
+                        int64_t width, struct gr_error *err);
 
 size_t gr_data_check_count(const struct gr_data_check *check);
 const struct gr_data_report *gr_data_check_report(const struct gr_data_check *check, size_t index);
@@ -593,6 +688,15 @@ struct gr_show_options {
  */
 bool gr_show_data(struct gr_model *model, const struct gr_show_options *options, const char *path,
                   int64_t *shown, struct gr_error *err);
+
+/*
+ * Draws what gr_nearest_images found: a row a query, which stands at the left, its neighbours
+ * beside it with class and distance. Pictures are read from the files that the features name;
+ * those of images that are no files (in archives, of MNIST) need options->model, whose data section
+ * then has them. A grey tile stands for what cannot be read.
+ */
+bool gr_show_nearest(const struct gr_features *features, const struct gr_nearest_options *options,
+                     const struct gr_neighbour *neighbours, const char *path, struct gr_error *err);
 
 /*
  * Draws a convolution's weights (node NULL: the first one's), like the figure of conv1 in AlexNet's

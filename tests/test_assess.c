@@ -178,8 +178,8 @@ static void a_picture_of_another_kind_is_refused_before_the_work(void **state)
     struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
     const struct gr_eval_options options = {.confusion = paths, .n_confusion = 2};
     gr_api_refused(gr_evaluate(model, &options, &result, &err), &err, GR_ERR_USAGE,
-                   "confusion matrix: 'matrix.gif' ends neither in .csv, for counts, nor in .svg, "
-                   "for a picture");
+                   "confusion matrix: 'matrix.gif' ends neither in .csv, for counts, nor in .svg "
+                   "or .png, for a picture");
     assert_int_equal(gr_folder_count(), 1); /* the model */
     gr_model_free(model);
 }

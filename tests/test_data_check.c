@@ -189,6 +189,41 @@ static void tables_say_what_there_is(void **state)
     gr_outcome_release(&outcome);
 }
 
+static json_int_t tiny_of(struct gr_outcome outcome)
+{
+    json_t *reports = gr_tool_parse(outcome.out);
+    const json_int_t tiny = count_of(json_array_get(reports, 0), "tiny");
+    json_decref(reports);
+    gr_outcome_release(&outcome);
+    return tiny;
+}
+
+static void without_a_model_tiny_is_what_the_command_line_says(void **state)
+{
+    (void)state;
+    char folder[GR_FOLDER_PATH];
+    snprintf(folder, sizeof folder, "%s", at("train"));
+    struct gr_outcome outcome = gr_tool_run(4, "data", "check", folder, NULL);
+    gr_tool_contains(outcome.out, "input                           -\n");
+    gr_outcome_release(&outcome);
+    assert_int_equal(
+        tiny_of(gr_tool_run(4, "data", "check", folder, "--size", "16", "--json", NULL)), 1);
+    assert_int_equal(
+        tiny_of(gr_tool_run(4, "data", "check", folder, "--size", "7x17", "--json", NULL)), 8);
+    /* Or the model, whose input is 8×8, says it. */
+    assert_int_equal(
+        tiny_of(gr_tool_run(4, "data", "check", gr_tool_model(), folder, "--json", NULL)), 1);
+    outcome = gr_tool_run(2, "data", "check", folder, "--size", "16x", NULL);
+    gr_tool_contains(outcome.err, "'16x' is not a size in pixels");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(2, "data", "check", gr_tool_model(), "--size", "16", NULL);
+    gr_tool_contains(outcome.err, "--size is for paths without a model");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(3, "data", "check", gr_tool_model(), "vla", NULL);
+    gr_tool_contains(outcome.err, "the data section has no part 'vla'");
+    gr_outcome_release(&outcome);
+}
+
 static void archives_are_looked_through_in_place(void **state)
 {
     (void)state;
@@ -246,6 +281,7 @@ int main(void)
         SENTENCE(every_kind_of_image_is_found),
         SENTENCE(threads_do_not_show),
         SENTENCE(tables_say_what_there_is),
+        SENTENCE(without_a_model_tiny_is_what_the_command_line_says),
         SENTENCE(archives_are_looked_through_in_place),
         SENTENCE(what_cannot_be_opened_ends_with_the_code_of_data),
     };

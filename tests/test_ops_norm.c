@@ -145,13 +145,20 @@ static void running_statistics_move_towards_each_batch(void **state)
     gr_small_release(&small);
 }
 
-/* The gradient of a convolution's weight behind which a batch norm stands. */
-static void gradient_through_norm(bool frozen, float *gradient, int64_t count)
+/* A batch norm, maybe frozen, behind a 1×1 convolution, in training or not. */
+struct behind {
+    float gradient[9];          /* of the convolution's weight */
+    float mean[3], variance[3]; /* running, afterwards */
+};
+
+static struct behind run_behind(bool training, bool frozen, bool update)
 {
     struct gr_small small;
     struct gr_error err = {0};
+    struct behind result;
     float data[2 * 3 * 4 * 4];
-    gr_small_init(&small, true, 1, GR_KERNELS_AUTO);
+    static const float mean[3] = {0.5f, -0.25f, 1}, variance[3] = {2, 0.5f, 1.5f};
+    gr_small_init(&small, training, 1, GR_KERNELS_AUTO);
     struct gr_value *src = gr_small_input(&small, "x", (struct gr_shape){4, {2, 3, 4, 4}});
     const struct gr_check_attr attrs[] = {{"out_channels", 1, {3}}, {"kernel", 1, {1}}, {0}};
     struct gr_node *conv = gr_small_node(&small, "conv", "conv", attrs, src, NULL);
@@ -165,28 +172,39 @@ static void gradient_through_norm(bool frozen, float *gradient, int64_t count)
     struct gr_value *loss = gr_small_loss(&small, norm->outputs[0]);
     gr_small_differentiate(&small, loss, NULL);
     struct gr_value *target = small.gradients[conv->inputs[1]->id];
-    gr_small_compile(&small, &target, 1, false);
+    gr_small_compile(&small, &target, 1, update);
+    gr_small_set(&small, norm->inputs[3], mean);
+    gr_small_set(&small, norm->inputs[4], variance);
     gr_small_draw(data, sizeof data / sizeof *data, 1);
     gr_small_feed(&small, src, data);
     gr_small_draw(data, sizeof data / sizeof *data, 2);
     gr_small_feed(&small, gr_graph_value(small.graph, "fixed"), data);
     gr_small_run(&small, 1, 0);
-    assert_int_equal(gr_shape_count(&target->shape), count);
-    memcpy(gradient, gr_small_fetch(&small, target), (size_t)count * sizeof *gradient);
+    assert_int_equal(gr_shape_count(&target->shape), 9);
+    memcpy(result.gradient, gr_small_fetch(&small, target), sizeof result.gradient);
+    gr_small_get(&small, norm->inputs[3], result.mean);
+    gr_small_get(&small, norm->inputs[4], result.variance);
     gr_small_release(&small);
+    return result;
 }
 
-static void gradients_pass_through_a_frozen_batch_norm(void **state)
+static void a_frozen_batch_norm_trains_by_its_running_statistics(void **state)
 {
     (void)state;
-    enum { COUNT = 9 };
-    float frozen[COUNT], trained[COUNT];
-    gradient_through_norm(true, frozen, COUNT);
-    gradient_through_norm(false, trained, COUNT);
-    for (int i = 0; i < COUNT; i++) {
-        assert_true(fabsf(trained[i]) > 1e-4f);
-        assert_true(fabsf(frozen[i] - trained[i]) <= 1e-5f * fabsf(trained[i]));
+    const struct behind frozen = run_behind(true, true, true);
+    const struct behind trained = run_behind(true, false, true);
+    const struct behind inference = run_behind(false, false, false);
+    double apart = 0;
+    for (int i = 0; i < 9; i++) {
+        assert_true(fabsf(frozen.gradient[i] - inference.gradient[i]) <=
+                    1e-5f * fabsf(inference.gradient[i]));
+        apart += fabs((double)(frozen.gradient[i] - trained.gradient[i]));
     }
+    assert_true(apart > 0.1); /* it is another function than by the batch's */
+    assert_memory_equal(frozen.mean, inference.mean, sizeof frozen.mean);
+    assert_memory_equal(frozen.variance, inference.variance, sizeof frozen.variance);
+    assert_memory_not_equal(trained.mean, inference.mean, sizeof frozen.mean);
+    assert_memory_not_equal(trained.variance, inference.variance, sizeof frozen.variance);
 }
 
 static void statistics_are_kept_where_nothing_is_trained(void **state)
@@ -238,7 +256,7 @@ int main(void)
         cmocka_unit_test(batch_norm_behind_a_convolution_is_its_definition),
         cmocka_unit_test(in_bf16_batch_norm_is_its_definition_to_eight_bits),
         cmocka_unit_test(running_statistics_move_towards_each_batch),
-        cmocka_unit_test(gradients_pass_through_a_frozen_batch_norm),
+        cmocka_unit_test(a_frozen_batch_norm_trains_by_its_running_statistics),
         cmocka_unit_test(statistics_are_kept_where_nothing_is_trained),
         cmocka_unit_test(one_value_a_channel_cannot_be_trained_on),
     };

@@ -148,6 +148,23 @@ static void text_is_as_large_as_asked_for(void **state)
 
 /* ---- files ------------------------------------------------------------------------------- */
 
+static void text_that_runs_upwards_is_text_turned(void **state)
+{
+    enum { SIDE = 120 };
+    struct gr_picture along, up;
+    (void)state;
+    open_white(&along, SIDE, SIDE);
+    open_white(&up, SIDE, SIDE);
+    gr_picture_text(&along, 7, 5, 80, 2, red, "Ag,1 too long");
+    gr_picture_text_up(&up, SIDE - 5, 7, 80, 2, red, "Ag,1 too long");
+    assert_true(count(&along, red) > 100);
+    for (int64_t h = 0; h < SIDE; h++)
+        for (int64_t w = 0; w < SIDE; w++)
+            assert_true(is(&along, h, w, red) == is(&up, SIDE - 1 - w, h, red));
+    gr_picture_release(&along);
+    gr_picture_release(&up);
+}
+
 static void a_file_holds_what_was_painted(void **state)
 {
     char path[GR_FOLDER_PATH];
@@ -206,7 +223,7 @@ static void a_sheet_shows_each_tile_once_in_order(void **state)
 {
     static uint8_t tile[8 * 10 * 3];
     const struct gr_sheet_options options = {
-        .count = 7, .height = 8, .width = 10, .columns = 3, .scale = 2, .captions = true};
+        .count = 7, .height = 8, .width = 10, .columns = 3, .scale = 2, .captions = 1};
     struct gr_error err = {0};
     struct gr_sheet sheet;
     int64_t last = -1;
@@ -232,6 +249,36 @@ static void a_sheet_shows_each_tile_once_in_order(void **state)
     gr_sheet_release(&sheet);
 }
 
+/* Lines of a caption stand below each other, and the first column apart from the others. */
+static void captions_have_lines_and_the_first_column_room(void **state)
+{
+    const struct gr_sheet_options options = {
+        .count = 4, .height = 8, .width = 30, .columns = 2, .scale = 2, .captions = 2, .lead = 50};
+    const uint8_t pixel[3] = {200, 10, 20};
+    const struct gr_view view = gr_view_interleaved(pixel, 3, 1, 1);
+    struct gr_sheet one, two;
+    struct gr_error err = {0};
+    (void)state;
+    assert_true(gr_sheet_init(&one, &options, &err) && gr_sheet_init(&two, &options, &err));
+    for (int64_t i = 0; i < 4; i++) {
+        const struct gr_window place = gr_sheet_place(&one, i, 1, 1);
+        assert_int_equal(place.left, one.left + i % 2 * (one.step_right + 50) + 29);
+        assert_int_equal(place.top, one.top + i / 2 * one.step_down + 7);
+        gr_sheet_put(&one, i, &view, "ab");
+        gr_sheet_put(&two, i, &view, "ab\nab");
+    }
+    assert_true(is(&one.picture, one.top + 7, one.left + 29, red));
+    const int64_t pixels = one.picture.height * one.picture.width;
+    const int64_t first = pixels - count(&one.picture, white);
+    const int64_t both = pixels - count(&two.picture, white);
+    assert_true(both > first);
+    gr_sheet_put(&one, 0, &view, "");
+    const int64_t letters = (both - first) / 4;      /* of "ab", once more in each tile */
+    assert_int_equal(first, 4 * (4 + 12 + letters)); /* with a picture and its frame */
+    gr_sheet_release(&one);
+    gr_sheet_release(&two);
+}
+
 static void a_sheet_chooses_its_own_layout(void **state)
 {
     struct gr_error err = {0};
@@ -239,7 +286,7 @@ static void a_sheet_chooses_its_own_layout(void **state)
     for (int64_t n = 1; n < 200; n += 7)
         for (int64_t side = 8; side < 300; side *= 3) {
             const struct gr_sheet_options options = {
-                .count = n, .height = side, .width = side, .captions = true, .title = "t"};
+                .count = n, .height = side, .width = side, .captions = 1, .title = "t"};
             struct gr_sheet sheet;
             assert_true(gr_sheet_init(&sheet, &options, &err));
             const double shape = (double)sheet.picture.width / (double)sheet.picture.height;
@@ -258,10 +305,12 @@ int main(void)
         cmocka_unit_test(every_character_has_a_glyph_of_its_own),
         cmocka_unit_test(text_stays_in_its_room),
         cmocka_unit_test(text_is_as_large_as_asked_for),
+        cmocka_unit_test(text_that_runs_upwards_is_text_turned),
         cmocka_unit_test(a_file_holds_what_was_painted),
         cmocka_unit_test(what_cannot_be_written_leaves_nothing),
         cmocka_unit_test(pictures_too_large_are_refused),
         cmocka_unit_test(a_sheet_shows_each_tile_once_in_order),
+        cmocka_unit_test(captions_have_lines_and_the_first_column_room),
         cmocka_unit_test(a_sheet_chooses_its_own_layout),
     };
     return cmocka_run_group_tests(tests, gr_folder_set_up, gr_folder_tear_down);

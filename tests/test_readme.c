@@ -278,10 +278,21 @@ static void fine_tuning_takes_weights_over(void **state)
 
 static void evaluation_writes_what_it_says(void **state)
 {
-    static const char *const files[] = {"images.csv", "confusion.csv", "confusion.svg"};
+    static const char *const files[] = {"images.csv", "confusion.csv", "confusion.svg",
+                                        "confusion.png"};
     char path[GR_FOLDER_PATH];
     (void)state;
     do_section("Evaluation");
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(access(gr_folder_file(files[i], path), F_OK), 0);
+}
+
+static void similar_images_are_found(void **state)
+{
+    static const char *const files[] = {"val.safetensors", "photos.safetensors", "nearest.png"};
+    char path[GR_FOLDER_PATH];
+    (void)state;
+    do_section("Similar images");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         assert_int_equal(access(gr_folder_file(files[i], path), F_OK), 0);
 }
@@ -430,6 +441,7 @@ int main(void)
         cmocka_unit_test(training_goes_on),
         cmocka_unit_test(fine_tuning_takes_weights_over),
         cmocka_unit_test(evaluation_writes_what_it_says),
+        cmocka_unit_test(similar_images_are_found),
         cmocka_unit_test(the_example_of_the_api_builds_from_an_installed_tree_and_trains),
         cmocka_unit_test(the_op_that_the_developers_readme_adds_compiles),
         cmocka_unit_test(no_block_to_be_tested_was_left_out),

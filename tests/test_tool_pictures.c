@@ -77,7 +77,7 @@ static double shown_pixel(const float *image, int c, int h, int w)
 static void expect_training(const char *path, struct gr_model *model, int64_t epoch, int count)
 {
     const struct gr_sheet_options options = {
-        .count = count, .height = 8, .width = 8, .captions = true, .title = "t"};
+        .count = count, .height = 8, .width = 8, .captions = 1, .title = "t"};
     struct gr_picture picture = read_png(path);
     struct gr_batches batches;
     struct gr_batch batch = {0};

@@ -190,6 +190,7 @@ static void weights_are_taken_over_with_a_table(void **state)
         gr_tool_run(0, "train", path, "--weights", best, "--resume", folder, "--epochs", "2", NULL);
     gr_tool_contains(outcome.out, "2 epochs");
     gr_tool_lacks(outcome.err, "loaded");
+    gr_tool_contains(outcome.err, "--weights is passed over");
     gr_outcome_release(&outcome);
     outcome = gr_tool_run(2, "train", gr_tool_model(), "--only", "conv1", NULL);
     gr_tool_contains(outcome.err, "--only, --except and --rename are about --weights FILE");

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,6 +312,78 @@ static void frozen_parameters_keep_their_bits_and_the_others_learn(void **state)
     gr_model_free(model);
 }
 
+static void a_frozen_batch_norm_keeps_its_statistics(void **state)
+{
+    (void)state;
+    static const char *const freeze[] = {"bn"};
+    static const struct {
+        const char *name;
+        bool learns;
+    } cases[] = {{"bn.weight", false},
+                 {"bn.bias", false},
+                 {"bn.running_mean", false},
+                 {"bn.running_var", false},
+                 {"conv1.bias", true}};
+    static float before[5][MOST], after[MOST];
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    struct gr_model *model = load_frozen(gr_api_zoo, freeze, 1, &err);
+    gr_api_ok(model != NULL, &err);
+    for (size_t i = 0; i < 5; i++)
+        get(model, cases[i].name, 16, before[i]);
+    gr_api_ok(gr_train(model, &(struct gr_train_options){.out = gr_api_path("run")}, &result, &err),
+              &err);
+    for (size_t i = 0; i < 5; i++) {
+        const size_t bytes = get(model, cases[i].name, 16, after);
+        if ((memcmp(before[i], after, bytes) != 0) != cases[i].learns)
+            fail_msg("%s has %schanged", cases[i].name, cases[i].learns ? "not " : "");
+    }
+    gr_model_free(model);
+}
+
+/* The gradient of conv1.weight, with nodes fused or not. */
+static void gradient_of(struct gr_model *model, bool reference, float gradient[432])
+{
+    static const char *const target[] = {"grad:conv1.weight"};
+    static float image[8 * 432];
+    static const int32_t label[8] = {0, 1, 2, 3, 3, 2, 1, 0};
+    const struct gr_plan_options options = {
+        .mode = GR_TRAIN, .batch = 8, .targets = target, .n_targets = 1, .reference = reference};
+    struct gr_error err = {0};
+    struct gr_plan *plan = gr_plan_new(model, &options, &err);
+    gr_api_ok(plan != NULL, &err);
+    for (int i = 0; i < 8 * 432; i++)
+        image[i] = (float)((i * 7919) % 101) / 50 - 1;
+    gr_api_ok(gr_plan_feed(plan, "image", image, sizeof image, &err), &err);
+    gr_api_ok(gr_plan_feed(plan, "label", label, sizeof label, &err), &err);
+    gr_api_ok(gr_plan_run(plan, &err), &err);
+    gr_api_ok(gr_plan_fetch(plan, target[0], gradient, 432 * sizeof *gradient, &err), &err);
+    gr_plan_free(plan);
+}
+
+static void fusing_changes_nothing_behind_a_frozen_batch_norm(void **state)
+{
+    (void)state;
+    static const char *const freeze[] = {"bn"};
+    static const float mean[16] = {0.1f, -0.2f, 0.3f},
+                       variance[16] = {2, 1, 0.5f, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    float fused[432], plain[432];
+    double largest = 0;
+    struct gr_error err = {0};
+    struct gr_model *model = load_frozen(gr_api_zoo, freeze, 1, &err);
+    gr_api_ok(model != NULL, &err);
+    gr_api_ok(gr_model_set_parameter(model, "bn.running_mean", mean, 16, &err), &err);
+    gr_api_ok(gr_model_set_parameter(model, "bn.running_var", variance, 16, &err), &err);
+    gradient_of(model, false, fused);
+    gradient_of(model, true, plain);
+    for (int i = 0; i < 432; i++)
+        largest = fmax(largest, fabs((double)plain[i]));
+    assert_true(largest > 1e-4);
+    for (int i = 0; i < 432; i++)
+        assert_true(fabs((double)(fused[i] - plain[i])) < 1e-5 * largest);
+    gr_model_free(model);
+}
+
 static void count_phases(struct gr_model *model, const char *prefix, int *backward, int *update)
 {
     struct gr_error err = {0};
@@ -408,6 +481,8 @@ int main(void)
         TEST(what_concerns_nothing_is_refused_with_a_suggestion),
         TEST(a_file_of_which_nothing_fits_is_refused),
         TEST(frozen_parameters_keep_their_bits_and_the_others_learn),
+        TEST(a_frozen_batch_norm_keeps_its_statistics),
+        TEST(fusing_changes_nothing_behind_a_frozen_batch_norm),
         TEST(below_what_learns_there_is_no_backward_pass),
         TEST(a_pattern_that_freezes_nothing_is_refused),
         TEST(a_pattern_matches_a_name_or_its_head),

@@ -1,8 +1,11 @@
 /*
  * graph-runner data check: what training would meet in its data.
  */
+#include <ctype.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "format.h"
@@ -94,8 +97,11 @@ static int print_traits(const struct gr_data_check *check)
         gr_table_add(&table, "%s", trait_texts[trait]);
         for (size_t i = 0; i + 1 < table.n_columns; i++) {
             const struct gr_data_report *report = gr_data_check_report(check, i);
+            const bool known = trait != GR_DATA_TINY || report->height;
             gr_table_add(&table, "%s",
-                         report->has_files ? gr_grouped_text(report->traits[trait], text) : "");
+                         !report->has_files ? ""
+                         : known            ? gr_grouped_text(report->traits[trait], text)
+                                            : "-");
         }
     }
     putchar('\n');
@@ -198,19 +204,51 @@ static int print_json(const struct gr_data_check *check)
 
 /* ---- checking ---------------------------------------------------------------------------- */
 
-/* Looks through what the operands name: parts of a model, or without one paths. */
+/* "224", or "256x224": height and width. */
+static bool read_size(const char *text, int64_t *height, int64_t *width)
+{
+    char *end = NULL;
+    *height = *width = text && isdigit((unsigned char)*text) ? strtoll(text, &end, 10) : 0;
+    if (end && *end == 'x' && isdigit((unsigned char)end[1]))
+        *width = strtoll(end + 1, &end, 10);
+    return !text || (end && !*end && *height > 0 && *width > 0);
+}
+
+static bool has_part(const struct gr_model *model, const char *name)
+{
+    const char *part;
+    for (size_t i = 0; (part = gr_model_part(model, i)); i++)
+        if (strcmp(part, name) == 0)
+            return true;
+    return false;
+}
+
+/* A part of the model's, or a path with images for it. */
+static bool look_at(struct gr_data_check *check, struct gr_model *model, const char *operand,
+                    struct gr_error *err)
+{
+    struct gr_shape image;
+    if (has_part(model, operand) || (!strpbrk(operand, "/*?[{") && access(operand, F_OK) != 0))
+        return gr_data_check_part(check, model, operand, err);
+    return gr_model_image_shape(model, &image, err) &&
+           gr_data_check_path(check, operand, image.dim[1], image.dim[2], err);
+}
+
+/* Looks through what the operands name: a model's data, or without a model paths. */
 static bool look(struct gr_data_check *check, const struct gr_session *session,
                  struct gr_error *err)
 {
     const struct gr_words *operands = &session->settings->operands;
     const char *part = NULL;
+    int64_t height, width;
     bool ok = true;
+    read_size(session->settings->size, &height, &width);
     if (!session->model)
         for (size_t i = 0; ok && i < operands->count; i++)
-            ok = gr_data_check_path(check, operands->items[i], err);
+            ok = gr_data_check_path(check, operands->items[i], height, width, err);
     else if (operands->count > 1)
         for (size_t i = 1; ok && i < operands->count; i++)
-            ok = gr_data_check_part(check, session->model, operands->items[i], err);
+            ok = look_at(check, session->model, operands->items[i], err);
     else
         for (size_t i = 0; ok && (part = gr_model_part(session->model, i)); i++)
             ok = gr_data_check_part(check, session->model, part, err);
@@ -251,7 +289,17 @@ static bool is_model(const char *path)
 
 static int run(const struct gr_settings *settings)
 {
-    if (is_model(settings->operands.items[0]))
+    const bool model = is_model(settings->operands.items[0]);
+    int64_t height, width;
+    if (!read_size(settings->size, &height, &width))
+        return gr_tool_fail(GR_ERR_USAGE,
+                            "data check: --size: '%s' is not a size in pixels, such as 224 or "
+                            "256x224 (height, width)",
+                            settings->size);
+    if (model && settings->size)
+        return gr_tool_fail(GR_ERR_USAGE, "data check: --size is for paths without a model, which "
+                                          "says the size itself");
+    if (model)
         return gr_session_run(settings, check);
     struct gr_error err = {0};
     const struct gr_context_options options = {.threads = (int)settings->threads,
@@ -264,6 +312,11 @@ static int run(const struct gr_settings *settings)
 }
 
 static const struct gr_option options[] = {
+    {.name = "size",
+     .type = GR_OPTION_TEXT,
+     .offset = GR_FIELD(size),
+     .value = "N|HxW",
+     .doc = "count images smaller than this, where no model says what it needs"},
     {.name = "list",
      .type = GR_OPTION_INT,
      .offset = GR_FIELD(count),
@@ -279,14 +332,17 @@ static const struct gr_option options[] = {
 static const struct gr_example examples[] = {
     {"graph-runner data check models/alexnet.yaml", "all parts of its data"},
     {"graph-runner data check models/alexnet.yaml val", "one of them"},
-    {"graph-runner data check ILSVRC2012_img_train.tar", "an archive, before there is a model"},
+    {"graph-runner data check models/alexnet.yaml photos",
+     "other images, against the model's size"},
+    {"graph-runner data check ILSVRC2012_img_train.tar --size 224",
+     "an archive, before there is a model"},
     {.line = NULL},
 };
 
 const struct gr_command gr_command_data_check = {
     .name = "data check",
     .summary = "look through data for what would disturb training",
-    .operands = "MODEL|PATH [PART...]",
+    .operands = "MODEL|PATH [PART|PATH...]",
     .min_operands = 1,
     .max_operands = SIZE_MAX,
     .description = "Reads and decodes every image of the parts of a model's data (a .yaml file), "

@@ -140,7 +140,8 @@ static const struct gr_option options[] = {
      .type = GR_OPTION_WORD,
      .offset = GR_FIELD(confusion),
      .value = "FILE",
-     .doc = "also write the confusion matrix: FILE.csv, or drawn as FILE.svg; may be repeated"},
+     .doc = "also write the confusion matrix: FILE.csv, or drawn as FILE.svg or FILE.png; may be "
+            "repeated"},
     GR_MAX_CORRUPT_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},

@@ -103,6 +103,8 @@ static int run(const struct gr_settings *settings)
         (settings->only.count || settings->except.count || settings->rename.count))
         return gr_tool_fail(GR_ERR_USAGE,
                             "train: --only, --except and --rename are about --weights FILE");
+    if (settings->weights && settings->resume)
+        gr_tool_warn("--resume goes on with the weights of its run: --weights is passed over");
     return gr_session_run(settings, train);
 }
 

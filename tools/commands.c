@@ -12,6 +12,8 @@ const struct gr_command *const gr_commands[] = {
     &gr_command_train,
     &gr_command_eval,
     &gr_command_predict,
+    &gr_command_features,
+    &gr_command_nearest,
     &gr_command_filters,
     &gr_command_run,
     &gr_command_dot,

@@ -83,7 +83,8 @@ static void describe(const struct gr_progress *p, bool epochs, struct fields *fi
     char text[GR_FIGURE];
     const bool training = p->learning_rate > 0;
     add_position(fields, p, epochs);
-    add(fields, 2, p->loss < 1e4 ? "loss %.4f" : "loss %.4g", p->loss);
+    if (strcmp(p->stage, "features") != 0)
+        add(fields, 2, p->loss < 1e4 ? "loss %.4f" : "loss %.4g", p->loss);
     for (int i = 0; i < p->n_metrics && i < GR_MAX_METRICS; i++)
         add(fields, 4 + i, "%s %s", p->metrics[i].name, gr_percent_text(p->metrics[i].value, text));
     if (training)

@@ -30,10 +30,11 @@ struct gr_settings {
 
     /* Of single commands. Texts are borrowed from argv; NULL: not said. */
     const char *out, *resume, *weights, *save_weights;
-    const char *part, *csv, *inputs, *outputs, *trace, *profile, *node;
+    const char *part, *csv, *inputs, *outputs, *trace, *profile, *node, *layer, *model, *size;
     struct gr_words fetch, confusion;
     struct gr_words only, except, rename, freeze;
-    int mode; /* enum gr_mode */
+    int mode;     /* enum gr_mode */
+    int distance; /* enum gr_distance */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
     int64_t memory_budget; /* bytes; 0: not said */
     double learning_rate, tolerance;

@@ -57,7 +57,7 @@ static bool check_samples(const struct gr_dataset *dataset, const struct gr_data
         return gr_fail(err, GR_ERR_DATA,
                        "data.%s: %" PRId64 " samples; 1 to %" PRIu32 " are possible", part->name,
                        samples->count, UINT32_MAX);
-    for (int64_t i = 0; classes && i < samples->count; i++) {
+    for (int64_t i = 0; classes && !dataset->source->given && i < samples->count; i++) {
         char name[1024];
         if (samples->labels[i] < classes)
             continue;
@@ -76,8 +76,11 @@ static bool open_source(struct gr_dataset *dataset, const struct gr_data_part *p
     struct gr_error inner = {0};
     dataset->source = source_of(part);
     if (!dataset->source->open(part->source.attrs, wish, &dataset->samples, &inner))
-        return gr_fail(err, inner.status, "data.%s: %s", part->name, inner.message);
-    if (dataset->samples.class_names && dataset->samples.classes < wish->classes)
+        return dataset->source->given
+                   ? gr_fail(err, inner.status, "%s", inner.message)
+                   : gr_fail(err, inner.status, "data.%s: %s", part->name, inner.message);
+    if (dataset->samples.class_names && dataset->samples.classes < wish->classes &&
+        !dataset->source->given)
         gr_source_log(wish, GR_LOG_WARNING,
                       "data.%s: %" PRId64 " classes were found, the model's label has %" PRId64,
                       part->name, dataset->samples.classes, wish->classes);

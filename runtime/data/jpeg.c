@@ -16,14 +16,23 @@
 
 static const long memory_max = 1L << 30; /* bytes that libjpeg may use */
 
-enum { SCANS_MAX = 500, CMYK = 4, MARGIN = 2 };
+enum { CMYK = 4, MARGIN = 2 };
+
+/*
+ * Bounds on the work that a file may ask for, in blocks of 8×8 times scans: some for any file, and
+ * more for each of its bytes. An empty picture in ten progressive scans takes 80 a byte. What is
+ * coded arithmetically can take any number, and so can scans that say "nothing here": 6 kB of both
+ * are 15 seconds.
+ */
+enum { SCANS_MAX = 500, WORK_ANY = 1 << 18, WORK_A_BYTE = 256 };
 
 struct decoder {
     struct jpeg_decompress_struct info; /* first, so that callbacks can cast back */
     struct jpeg_error_mgr manager;
     struct jpeg_progress_mgr progress;
     jmp_buf escape;
-    size_t size; /* of the file */
+    size_t size;   /* of the file */
+    size_t blocks; /* of all components */
     bool no_memory;
     char message[JMSG_LENGTH_MAX];
 };
@@ -52,14 +61,27 @@ static void on_output(j_common_ptr info)
     (void)info;
 }
 
-/* A small file can hold many scans of a large image: hours of work. */
+static void check_work(struct decoder *decoder, size_t scans)
+{
+    const struct jpeg_decompress_struct *info = &decoder->info;
+    if (scans > SCANS_MAX)
+        snprintf(decoder->message, sizeof decoder->message, "more than %d scans", SCANS_MAX);
+    else if (decoder->blocks * scans > WORK_ANY + WORK_A_BYTE * decoder->size)
+        snprintf(decoder->message, sizeof decoder->message,
+                 "%u×%u pixels in %zu scan%s are more work than a file of %zu bytes can be worth",
+                 info->image_height, info->image_width, scans, scans == 1 ? "" : "s",
+                 decoder->size);
+    else
+        return;
+    longjmp(decoder->escape, 1);
+}
+
+/* libjpeg asks at every row of every scan. */
 static void on_progress(j_common_ptr info)
 {
     struct decoder *decoder = (struct decoder *)(void *)info;
-    if (decoder->info.input_scan_number <= SCANS_MAX)
-        return;
-    snprintf(decoder->message, sizeof decoder->message, "more than %d scans", SCANS_MAX);
-    longjmp(decoder->escape, 1);
+    const int scans = decoder->info.input_scan_number;
+    check_work(decoder, scans > 1 ? (size_t)scans : 1);
 }
 
 static void decoder_init(struct decoder *decoder)
@@ -108,20 +130,21 @@ static void convert_cmyk(const uint8_t *src, bool inverted, size_t width, int ch
 static void check_size(struct decoder *decoder)
 {
     const struct jpeg_decompress_struct *info = &decoder->info;
-    size_t blocks = 0;
     if (info->image_width > GR_DECODE_PIXELS_MAX / info->image_height) {
         snprintf(decoder->message, sizeof decoder->message, "%u×%u are more than %d pixels",
                  info->image_height, info->image_width, GR_DECODE_PIXELS_MAX);
         longjmp(decoder->escape, 1);
     }
     for (int c = 0; c < info->num_components; c++)
-        blocks += (size_t)info->comp_info[c].width_in_blocks * info->comp_info[c].height_in_blocks;
-    if (!info->arith_code && blocks / 8 > decoder->size) {
+        decoder->blocks +=
+            (size_t)info->comp_info[c].width_in_blocks * info->comp_info[c].height_in_blocks;
+    if (!info->arith_code && decoder->blocks / 8 > decoder->size) {
         snprintf(decoder->message, sizeof decoder->message,
                  "%u×%u pixels cannot be in a file of %zu bytes", info->image_height,
                  info->image_width, decoder->size);
         longjmp(decoder->escape, 1);
     }
+    check_work(decoder, 1);
 }
 
 /* Reads the header and sets what comes out. */

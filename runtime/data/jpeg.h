@@ -1,8 +1,8 @@
 /*
  * Decoding JPEG from memory with libjpeg-turbo, for files that nobody vouches for: sizes, memory
- * and progressive scans are bounded, and what a viewer would patch up (a file that ends early, bad
- * Huffman codes) is an error. Extraneous bytes between markers, common and harmless, are not.
- * Pixels come as they are stored: data/decode.h turns them.
+ * and work (blocks in all scans, as against the bytes of the file) are bounded, and what a viewer
+ * would patch up (a file that ends early, bad Huffman codes) is an error. Extraneous bytes between
+ * markers, common and harmless, are not. Pixels come as they are stored: data/decode.h turns them.
  */
 #ifndef GR_DATA_JPEG_H
 #define GR_DATA_JPEG_H

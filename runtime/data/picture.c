@@ -107,31 +107,59 @@ int64_t gr_picture_text_width(const char *text, int64_t scale)
     return count ? (count * GR_GLYPH_ADVANCE - (GR_GLYPH_ADVANCE - GR_GLYPH_WIDTH)) * scale : 0;
 }
 
-static void draw_glyph(struct gr_picture *picture, int64_t top, int64_t left, int64_t scale,
-                       struct gr_colour colour, char character)
+/* Where a line of text begins and how it is written. */
+struct writing {
+    int64_t top, left, scale;
+    struct gr_colour colour;
+    bool up; /* it runs upwards, and top is where its first character ends */
+};
+
+/* A dot of the text's own rows and columns. */
+static void draw_dot(struct gr_picture *picture, const struct writing *writing, int64_t h,
+                     int64_t w)
 {
-    const uint8_t *rows = gr_font_glyph((unsigned char)character);
-    for (int64_t h = 0; h < GR_GLYPH_HEIGHT; h++)
-        for (int64_t w = 0; w < GR_GLYPH_WIDTH; w++)
-            if (rows[h] >> (GR_GLYPH_WIDTH - 1 - w) & 1)
-                gr_picture_fill(
-                    picture, &(struct gr_window){top + h * scale, left + w * scale, scale, scale},
-                    colour);
+    const int64_t scale = writing->scale;
+    const struct gr_window dot = {writing->top + (writing->up ? -w - 1 : h) * scale,
+                                  writing->left + (writing->up ? h : w) * scale, scale, scale};
+    gr_picture_fill(picture, &dot, writing->colour);
+}
+
+static void draw_text(struct gr_picture *picture, const struct writing *writing, int64_t room,
+                      const char *text)
+{
+    const int64_t count = characters(text);
+    const int64_t whole = count <= room ? count : room - 2; /* the rest are the dots */
+    for (int64_t i = 0; *text && i < room; i++) {
+        const uint8_t *rows = gr_font_glyph((unsigned char)(i < whole ? *text : '.'));
+        for (int64_t h = 0; h < GR_GLYPH_HEIGHT; h++)
+            for (int64_t w = 0; w < GR_GLYPH_WIDTH; w++)
+                if (rows[h] >> (GR_GLYPH_WIDTH - 1 - w) & 1)
+                    draw_dot(picture, writing, h, i * GR_GLYPH_ADVANCE + w);
+        do
+            text++;
+        while (continues(*text));
+    }
+}
+
+/* Characters that fit. */
+static int64_t room_of(int64_t width, int64_t scale)
+{
+    const int64_t gap = GR_GLYPH_ADVANCE - GR_GLYPH_WIDTH;
+    return (width / scale + gap) / GR_GLYPH_ADVANCE;
 }
 
 void gr_picture_text(struct gr_picture *picture, int64_t top, int64_t left, int64_t width,
                      int64_t scale, struct gr_colour colour, const char *text)
 {
-    const int64_t gap = GR_GLYPH_ADVANCE - GR_GLYPH_WIDTH;
-    const int64_t room = (width / scale + gap) / GR_GLYPH_ADVANCE, count = characters(text);
-    const int64_t whole = count <= room ? count : room - 2; /* the rest are the dots */
-    for (int64_t i = 0; *text && i < room; i++) {
-        const char character = i < whole ? *text : '.';
-        draw_glyph(picture, top, left + i * GR_GLYPH_ADVANCE * scale, scale, colour, character);
-        do
-            text++;
-        while (continues(*text));
-    }
+    const struct writing writing = {top, left, scale, colour, false};
+    draw_text(picture, &writing, room_of(width, scale), text);
+}
+
+void gr_picture_text_up(struct gr_picture *picture, int64_t bottom, int64_t left, int64_t height,
+                        int64_t scale, struct gr_colour colour, const char *text)
+{
+    const struct writing writing = {bottom, left, scale, colour, true};
+    draw_text(picture, &writing, room_of(height, scale), text);
 }
 
 /* ---- PNG --------------------------------------------------------------------------------- */

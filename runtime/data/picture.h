@@ -43,6 +43,10 @@ void gr_picture_draw(struct gr_picture *picture, int64_t top, int64_t left,
 void gr_picture_text(struct gr_picture *picture, int64_t top, int64_t left, int64_t width,
                      int64_t scale, struct gr_colour colour, const char *text);
 
+/* The same upwards from a row on, turned to the left: at most `height` high. */
+void gr_picture_text_up(struct gr_picture *picture, int64_t bottom, int64_t left, int64_t height,
+                        int64_t scale, struct gr_colour colour, const char *text);
+
 /* Columns that gr_picture_text would take, were there room. */
 int64_t gr_picture_text_width(const char *text, int64_t scale);
 

@@ -12,7 +12,8 @@ struct gr_sheet_options {
     int64_t columns;       /* 0: as many as make the sheet about 4:3 */
     int64_t scale;         /* size of a pixel; 0: so that small tiles can be seen */
     int64_t gap;           /* between tiles; 0: the usual */
-    bool captions;         /* leave room for them */
+    int captions;          /* lines of text below a tile */
+    int64_t lead;          /* more room behind the first column */
     bool bare;             /* no frames around tiles */
     const char *title;     /* may be NULL */
 };
@@ -23,7 +24,7 @@ struct gr_sheet {
     int64_t columns, scale, text; /* text: the size of a pixel of captions */
     int64_t height, width;        /* of a tile */
     int64_t top, left;            /* of the first tile */
-    int64_t step_down, step_right;
+    int64_t step_down, step_right, lead;
     bool bare;
 };
 
@@ -31,9 +32,13 @@ bool gr_sheet_init(struct gr_sheet *sheet, const struct gr_sheet_options *option
                    struct gr_error *err);
 void gr_sheet_release(struct gr_sheet *sheet);
 
+/* Where a picture of that size stands, scaled, in the middle of tile number index. */
+struct gr_window gr_sheet_place(const struct gr_sheet *sheet, int64_t index, int64_t height,
+                                int64_t width);
+
 /*
  * Paints tile number index, from the left to the right and then down. The view, grey or RGB, has
- * the options' size or less; caption may be NULL.
+ * the options' size or less; caption, of lines that end in "\n" but for the last, may be NULL.
  */
 void gr_sheet_put(struct gr_sheet *sheet, int64_t index, const struct gr_view *view,
                   const char *caption);

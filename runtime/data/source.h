@@ -54,6 +54,7 @@ struct gr_source {
     struct gr_kind kind;
     int64_t side;    /* its images are side×side whatever the files say; 0: not known */
     bool fixed_size; /* all images of one dataset have one size */
+    bool given;      /* not by a model file, so that messages name no part of one */
 
     /* Fills in *samples (zeroed). On failure the caller releases what is there. */
     bool (*open)(const void *attrs, const struct gr_source_wish *wish, struct gr_samples *samples,

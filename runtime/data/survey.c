@@ -308,6 +308,8 @@ bool gr_survey(const struct gr_survey_options *options, struct gr_seen_images *s
     struct reporting reporting = {.options = options, .pool = pool, .seen = seen, .report = report};
     *report = (struct gr_data_report){.name = gr_pool_strdup(pool, options->name),
                                       .has_files = options->source->load != NULL,
+                                      .height = options->height,
+                                      .width = options->width,
                                       .images = samples->count};
     survey.notes = calloc((size_t)samples->count, sizeof *survey.notes);
     bool done = (survey.notes && report->name && report_classes(samples, pool, report)) ||

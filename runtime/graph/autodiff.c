@@ -205,7 +205,8 @@ static bool differentiate(struct gr_grad *grad, struct gr_node *node, struct gr_
     for (int i = 0; i < node->n_inputs; i++) {
         const struct gr_parameter *parameter = node->inputs[i]->parameter;
         wanted = wanted || grad->needed[node->inputs[i]->id];
-        keeps = keeps || (node->graph->training && parameter && parameter->statistic);
+        keeps =
+            keeps || (node->graph->training && !node->frozen && parameter && parameter->statistic);
     }
     if (!(seen && wanted) && !keeps) /* statistics are kept also where nothing is trained */
         return true;

@@ -273,6 +273,7 @@ struct gr_node *gr_graph_add_node(struct gr_graph *graph, const struct gr_node_s
     if (!node)
         return NULL;
     node->mark = spec->mark;
+    node->frozen = spec->frozen || (spec->share && spec->share->frozen);
     if (!check_inputs(node, err) || !node->op->infer(node, err) || !add_parameters(node, spec, err))
         return NULL;
     return node;

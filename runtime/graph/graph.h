@@ -57,6 +57,7 @@ struct gr_node {
     struct gr_value **outputs;
     struct gr_node *forward; /* of a backward node: the node it differentiates */
     struct gr_node *origin;  /* of a node that computes again: the node it repeats; else NULL */
+    bool frozen;             /* forward: its parameters are not trained, its statistics stay */
     struct gr_graph *graph;
 };
 
@@ -99,7 +100,7 @@ struct gr_node_spec {
     struct gr_mark mark;
     const struct gr_parameter_spec *parameters; /* one per row of op->params, or NULL */
     const struct gr_node *share;                /* take the parameters of this node, or NULL */
-    bool frozen;                                /* its parameters are not trained */
+    bool frozen; /* its parameters are not trained; so too if it shares those of such a node */
 };
 
 /*

@@ -141,7 +141,7 @@ struct gr_param_rule {
     bool (*shape)(const struct gr_node *node, struct gr_shape *shape);
     const char *init;  /* the default initialiser's name: "xavier" */
     double init_value; /* the constant, where init is "constant" */
-    bool statistic;    /* kept by the op: never trained, no gradient, not read in training */
+    bool statistic;    /* kept by the op: no gradient; read in training by frozen nodes only */
     double decay_mult; /* default multiplier of weight decay: 1 usual */
 };
 

@@ -150,7 +150,7 @@ static void keep_constants(struct gr_program *program)
 static void find_uses(struct placing *p)
 {
     const struct gr_program *program = p->program;
-    const int end = (int)program->n_steps - 1;
+    const int end = program->n_steps ? (int)program->n_steps - 1 : 0; /* targets may be inputs */
     for (size_t v = 0; v < program->n_slots; v++) {
         const struct gr_slot *slot = &program->slots[v];
         const bool always = slot->pinned || slot->constant;
@@ -158,7 +158,7 @@ static void find_uses(struct placing *p)
         p->first_use[v] = 0;
         p->last_use[v] = always ? end : 0;
     }
-    for (int s = 0; s <= end; s++) {
+    for (int s = 0; s < (int)program->n_steps; s++) {
         const struct gr_node *node = program->steps[s].node;
         for (int o = 0; o < node->n_outputs; o++) {
             const int v = node->outputs[o]->id;

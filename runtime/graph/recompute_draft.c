@@ -296,11 +296,12 @@ static void add_trial_step(struct gr_draft *draft, int s, int before)
 }
 
 /* Is the input no longer what it was in the forward phase when step `before` comes? */
-static bool is_outdated(const struct gr_draft *draft, const struct gr_value *value, int before)
+static bool is_outdated(const struct gr_draft *draft, const struct gr_node *node,
+                        const struct gr_value *value, int before)
 {
-    /* Statistics are not read in training, and so may have moved on. */
-    const bool unread =
-        value->parameter && value->parameter->statistic && draft->program->graph->training;
+    /* Statistics are read in training by frozen nodes alone, and so may have moved on. */
+    const bool unread = value->parameter && value->parameter->statistic && !node->frozen &&
+                        draft->program->graph->training;
     return draft->updated[value->id] < before && !unread;
 }
 
@@ -310,7 +311,7 @@ static void repeat(struct gr_draft *draft, int s, void *user)
     const struct gr_node *node = draft->program->steps[s].node;
     for (int i = 0; i < node->n_inputs; i++) {
         draft->copies[s].inputs[i] = stand_in(draft, node->inputs[i]);
-        draft->valid = draft->valid && !is_outdated(draft, node->inputs[i], before);
+        draft->valid = draft->valid && !is_outdated(draft, node, node->inputs[i], before);
     }
     draft->copied[s] = draft->n_trials;
     draft->again += draft->seconds[s];

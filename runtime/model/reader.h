@@ -6,7 +6,7 @@
  *
  *     document.c     YAML text -> tree with marks
  *     overrides.c    --set KEY=VALUE changes the tree
- *     variables.c    ${VAR} and the $(parameters) of blocks
+ *     variables.c    ${VAR} and the $(parameters) of blocks, by expressions.c
  *     blocks.c       nodes and block uses -> one flat list of drafts
  *     nodes.c        drafts -> nodes with attributes, in topological order
  *     sections.c     inputs, class names, train, data

@@ -30,6 +30,14 @@ enum { GR_SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as everywhere */
 const char *gr_safetensors_dtype(enum gr_dtype dtype);
 
 /*
+ * The header of a file of these tensors as text, padded, for the caller to free; their data are not
+ * looked at. NULL and *err on failure. And the eight bytes before it.
+ */
+char *gr_safetensors_header(const char *path, const struct gr_tensor *tensors, size_t count,
+                            const char *const *metadata, size_t n_metadata, struct gr_error *err);
+void gr_safetensors_prefix(size_t length, unsigned char prefix[8]);
+
+/*
  * gr_tensor_file_read from a stream, to its end; name stands for it in messages. A stream of known
  * size (a regular file) is checked before memory for the tensors is taken.
  */

@@ -74,8 +74,8 @@ static bool add_tensor(json_t *header, const char *path, const struct gr_tensor 
 }
 
 /* The padded header as text, for the caller to free; NULL and *err on failure. */
-static char *build_header(const char *path, const struct gr_tensor *const *tensors, size_t count,
-                          const char *const *metadata, size_t n_metadata, struct gr_error *err)
+static char *header_of(const char *path, const struct gr_tensor *const *tensors, size_t count,
+                       const char *const *metadata, size_t n_metadata, struct gr_error *err)
 {
     char *padded = NULL, *text = NULL;
     json_int_t offset = 0;
@@ -108,6 +108,36 @@ out:
     return padded;
 }
 
+/* Pointers to the tensors in the order of a file; heap. */
+static const struct gr_tensor **sort(const struct gr_tensor *tensors, size_t count,
+                                     struct gr_error *err)
+{
+    const struct gr_tensor **sorted = calloc(count ? count : 1, sizeof *sorted);
+    if (!sorted) {
+        gr_fail_memory(err, "a table of tensors");
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &tensors[i];
+    qsort(sorted, count, sizeof *sorted, compare);
+    return sorted;
+}
+
+char *gr_safetensors_header(const char *path, const struct gr_tensor *tensors, size_t count,
+                            const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    const struct gr_tensor **sorted = sort(tensors, count, err);
+    char *header = sorted ? header_of(path, sorted, count, metadata, n_metadata, err) : NULL;
+    free(sorted);
+    return header;
+}
+
+void gr_safetensors_prefix(size_t length, unsigned char prefix[8])
+{
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)length >> (8 * i));
+}
+
 static bool put(FILE *file, const void *data, size_t bytes)
 {
     return fwrite(data, 1, bytes, file) == bytes;
@@ -116,10 +146,9 @@ static bool put(FILE *file, const void *data, size_t bytes)
 static void put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
                     size_t count)
 {
-    const uint64_t length = strlen(header);
+    const size_t length = strlen(header);
     unsigned char prefix[8];
-    for (int i = 0; i < 8; i++)
-        prefix[i] = (unsigned char)(length >> (8 * i));
+    gr_safetensors_prefix(length, prefix);
     bool ok = put(file, prefix, sizeof prefix) && put(file, header, length);
     for (size_t i = 0; ok && i < count; i++)
         ok = put(file, tensors[i]->data, tensor_bytes(tensors[i]));
@@ -131,13 +160,10 @@ bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, siz
     bool ok = false;
     char *header = NULL;
     struct gr_replace replace = {0};
-    const struct gr_tensor **sorted = calloc(count ? count : 1, sizeof *sorted);
+    const struct gr_tensor **sorted = sort(tensors, count, err);
     if (!sorted)
-        return gr_fail_memory(err, "a table of tensors");
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &tensors[i];
-    qsort(sorted, count, sizeof *sorted, compare);
-    header = build_header(path, sorted, count, metadata, n_metadata, err);
+        return false;
+    header = header_of(path, sorted, count, metadata, n_metadata, err);
     if (!header || !gr_replace_open(&replace, path, err))
         goto out;
     put_all(replace.file, header, sorted, count); /* a failure is the stream's, and commit tells */

@@ -1,22 +1,18 @@
 /*
  * What stands in a text for something else: ${VAR} for the environment, $(expression) for the
- * parameters of a block and the model's `vars`. Expressions are integers with + - * / %,
- * comparisons and parentheses.
+ * parameters of a block and the model's `vars`.
  *
  * A variable that is not set is no mistake yet: the scalar keeps its text and remembers the name,
  * and whoever reads it reports it. $${ and $$( stand for ${ and $(; the first pass leaves the
  * latter to the second.
  */
-#include "model/reader.h"
+#include "model/expressions.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- the environment --------------------------------------------------------------------- */
-
-static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-static const char word[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789";
 
 /* Appends a value from outside so that the second pass does not see expressions in it. */
 static void add_quoted(struct gr_text *out, const char *value)
@@ -37,9 +33,9 @@ static const char *add_variable(struct gr_reader *reader, struct gr_doc *doc, co
         gr_reader_error(reader, doc, NULL, "'${' has no '}'");
         return NULL;
     }
-    const size_t length = strspn(name, word);
+    const size_t length = strspn(name, gr_name_word);
     const bool has_default = strncmp(name + length, ":-", 2) == 0;
-    if (!length || !strchr(letters, *name) || (name + length != end && !has_default)) {
+    if (!length || !strchr(gr_name_letters, *name) || (name + length != end && !has_default)) {
         gr_reader_error(reader, doc, NULL, "'%.*s' is not ${NAME} or ${NAME:-default}",
                         (int)(end + 1 - text), text);
         return NULL;
@@ -98,241 +94,40 @@ bool gr_variables_environment(struct gr_reader *reader, struct gr_doc *doc)
     return ok;
 }
 
-/* ---- expressions ------------------------------------------------------------------------- */
-
-/* Parsing an expression by recursive descent; the first error stops it. */
-struct expression {
-    struct gr_reader *reader;
-    const struct gr_doc *doc;           /* where it is written */
-    const struct gr_block_scope *scope; /* NULL: outside blocks */
-    const char *at;
-    int depth;
-    bool failed;
-    bool truth; /* the value is a comparison's or a true/false */
-};
-
-static const struct gr_block_use *use_of(const struct expression *e)
-{
-    return e->scope ? e->scope->use : NULL;
-}
-
-static int64_t expression_fail(struct expression *e, const char *message)
-{
-    if (!e->failed)
-        gr_diagnose(&e->reader->diagnostics, e->doc->mark, use_of(e), NULL, "in '%s': %s",
-                    e->doc->text, message);
-    e->failed = true;
-    return 0;
-}
-
-static void skip_spaces(struct expression *e)
-{
-    while (*e->at == ' ')
-        e->at++;
-}
-
-static bool accept(struct expression *e, const char *token)
-{
-    skip_spaces(e);
-    const size_t length = strlen(token);
-    if (strncmp(e->at, token, length) != 0)
-        return false;
-    e->at += length;
-    return true;
-}
-
-/* What a name stands for: in a block its parameter, else one of `vars`, which is used then. */
-static const struct gr_doc *look_up(struct gr_reader *reader, const struct gr_block_scope *scope,
-                                    const char *name)
-{
-    const struct gr_doc *value = scope ? gr_doc_get(scope->values, name) : NULL;
-    for (size_t i = 0; !value && reader->vars && i < reader->vars->count; i++)
-        if (strcmp(reader->vars->pairs[i].key, name) == 0) {
-            reader->vars_used[i] = true;
-            value = reader->vars->pairs[i].value;
-        }
-    return value;
-}
-
-static size_t add_keys(const struct gr_doc *mapping, const char **names, size_t count)
-{
-    for (size_t i = 0; mapping && i < mapping->count; i++)
-        names[count++] = mapping->pairs[i].key;
-    return count;
-}
-
-/* The nearest of the names that may stand here. */
-static const char *nearest_parameter(const struct expression *e, const char *name)
-{
-    const struct gr_doc *values = e->scope ? e->scope->values : NULL, *vars = e->reader->vars;
-    const char **names =
-        gr_pool_array(e->reader->pool, (values ? values->count : 0) + (vars ? vars->count : 0) + 1,
-                      sizeof *names);
-    if (!names)
-        return NULL;
-    return gr_nearest(name, names, add_keys(vars, names, add_keys(values, names, 0)));
-}
-
-static const struct gr_doc *find_parameter(struct expression *e, const char *name)
-{
-    const struct gr_doc *value = look_up(e->reader, e->scope, name);
-    if (!value && !e->failed) {
-        gr_diagnose(&e->reader->diagnostics, e->doc->mark, use_of(e), nearest_parameter(e, name),
-                    e->scope ? "the block has no parameter '%s'" : "'vars' holds no '%s'", name);
-        e->failed = true;
-    }
-    return value;
-}
-
-static int64_t compare(struct expression *e);
-
-static int64_t parameter_value(struct expression *e)
-{
-    const size_t length = strspn(e->at, word);
-    const char *name = gr_pool_strndup(e->reader->pool, e->at, length);
-    int64_t value = 0;
-    e->at += length;
-    const struct gr_doc *doc = name ? find_parameter(e, name) : NULL;
-    if (!doc || gr_scalar_int(doc, &value))
-        return value;
-    e->truth = true;
-    if (doc->type == GR_DOC_SCALAR && strcmp(doc->text, "true") == 0)
-        return 1;
-    if (doc->type == GR_DOC_SCALAR && strcmp(doc->text, "false") == 0)
-        return 0;
-    return expression_fail(e, gr_pool_printf(e->reader->pool, "'%s' is %s, not an integer", name,
-                                             gr_doc_describe(e->reader->pool, doc)));
-}
-
-static int64_t primary(struct expression *e)
-{
-    int64_t value = 0;
-    if (++e->depth > 100)
-        return expression_fail(e, "too deeply nested");
-    if (accept(e, "-")) {
-        value = primary(e);
-        value = value == INT64_MIN ? expression_fail(e, "the number is too large") : -value;
-    } else if (accept(e, "(")) {
-        value = compare(e);
-        if (!accept(e, ")"))
-            expression_fail(e, "a ')' is missing");
-    } else if (*e->at >= '0' && *e->at <= '9') {
-        for (; *e->at >= '0' && *e->at <= '9'; e->at++)
-            if (__builtin_mul_overflow(value, 10, &value) ||
-                __builtin_add_overflow(value, *e->at - '0', &value))
-                return expression_fail(e, "the number is too large");
-    } else if (*e->at && strchr(letters, *e->at)) {
-        value = parameter_value(e);
-    } else {
-        expression_fail(e, "a number or a parameter is missing");
-    }
-    e->depth--;
-    return value;
-}
-
-static int64_t product(struct expression *e)
-{
-    int64_t value = primary(e);
-    while (!e->failed) {
-        bool overflow = false;
-        if (accept(e, "*")) {
-            overflow = __builtin_mul_overflow(value, primary(e), &value);
-        } else if (accept(e, "/")) {
-            const int64_t divisor = primary(e);
-            overflow = divisor == 0 || (divisor == -1 && value == INT64_MIN);
-            value = overflow ? 0 : value / divisor;
-        } else if (accept(e, "%")) {
-            const int64_t divisor = primary(e);
-            overflow = divisor == 0 || divisor == -1;
-            value = overflow ? 0 : value % divisor;
-        } else {
-            break;
-        }
-        if (overflow)
-            expression_fail(e, "division by zero or too large a number");
-    }
-    return value;
-}
-
-static int64_t sum(struct expression *e)
-{
-    int64_t value = product(e);
-    while (!e->failed) {
-        bool overflow;
-        if (accept(e, "+"))
-            overflow = __builtin_add_overflow(value, product(e), &value);
-        else if (accept(e, "-"))
-            overflow = __builtin_sub_overflow(value, product(e), &value);
-        else
-            break;
-        if (overflow)
-            expression_fail(e, "the number is too large");
-    }
-    return value;
-}
-
-static bool holds(int order, const char *relation)
-{
-    const bool equal = strchr(relation, '=') && order == 0;
-    switch (relation[0]) {
-    case '!':
-        return order != 0;
-    case '<':
-        return equal || order < 0;
-    case '>':
-        return equal || order > 0;
-    default:
-        return equal;
-    }
-}
-
-static int64_t compare(struct expression *e)
-{
-    static const char *const relations[] = {"==", "!=", "<=", ">=", "<", ">"};
-    const int64_t left = sum(e);
-    for (size_t i = 0; i < sizeof relations / sizeof *relations && !e->failed; i++)
-        if (accept(e, relations[i])) {
-            const int64_t right = sum(e);
-            e->truth = true;
-            return holds((left > right) - (left < right), relations[i]);
-        }
-    return left;
-}
-
 /* ---- texts with expressions -------------------------------------------------------------- */
 
 /* The name in a text that is nothing but $(name), or NULL. */
 static const char *only_parameter(struct gr_reader *reader, const char *text)
 {
     const size_t length = strlen(text);
-    if (length < 4 || strncmp(text, "$(", 2) != 0 || !strchr(letters, text[2]))
+    if (length < 4 || strncmp(text, "$(", 2) != 0 || !strchr(gr_name_letters, text[2]))
         return NULL;
-    const size_t name = strspn(text + 2, word);
+    const size_t name = strspn(text + 2, gr_name_word);
     return name == length - 3 && text[length - 1] == ')'
                ? gr_pool_strndup(reader->pool, text + 2, name)
                : NULL;
 }
 
 /* Appends the value of $(...) at text; the text behind it, or NULL after noting a mistake. */
-static const char *add_expression(struct expression *e, const char *text, struct gr_text *out)
+static const char *add_expression(struct gr_expression *e, const char *text, struct gr_text *out)
 {
     e->at = text + 2;
     e->truth = false;
     const char *name = NULL;
-    const size_t length = strspn(e->at, word);
-    if (e->at[length] == ')' && length && strchr(letters, *e->at))
+    const size_t length = strspn(e->at, gr_name_word);
+    if (e->at[length] == ')' && length && strchr(gr_name_letters, *e->at))
         name = gr_pool_strndup(e->reader->pool, e->at, length);
     if (name) { /* any scalar can stand within a text */
-        const struct gr_doc *value = find_parameter(e, name);
+        const struct gr_doc *value = gr_expression_parameter(e, name);
         if (value && value->type != GR_DOC_SCALAR)
-            expression_fail(e, "a list or a mapping cannot stand within a text");
+            gr_expression_fail(e, "a list or a mapping cannot stand within a text");
         else if (value)
             gr_text_add(out, "%s", value->text);
         return e->failed ? NULL : e->at + length + 1;
     }
-    const int64_t value = compare(e);
-    if (!e->failed && !accept(e, ")"))
-        expression_fail(e, "a ')' is missing");
+    const int64_t value = gr_expression_value(e);
+    if (!e->failed && !gr_expression_accept(e, ")"))
+        gr_expression_fail(e, "a ')' is missing");
     if (e->failed)
         return NULL;
     if (e->truth && (value == 0 || value == 1))
@@ -345,7 +140,7 @@ static const char *add_expression(struct expression *e, const char *text, struct
 static bool replace_expressions(struct gr_reader *reader, struct gr_doc *doc,
                                 const struct gr_block_scope *scope)
 {
-    struct expression e = {.reader = reader, .doc = doc, .scope = scope};
+    struct gr_expression e = {.reader = reader, .doc = doc, .scope = scope};
     struct gr_text out = {0};
     const char *text = doc->text;
     bool replaced = false;
@@ -380,7 +175,7 @@ static struct gr_doc *copy_scalar(struct gr_reader *reader, const struct gr_doc 
                                   const struct gr_block_scope *scope)
 {
     const char *name = doc->unset ? NULL : only_parameter(reader, doc->text);
-    const struct gr_doc *value = name ? look_up(reader, scope, name) : NULL;
+    const struct gr_doc *value = name ? gr_variables_look_up(reader, scope, name) : NULL;
     if (value)
         return gr_doc_copy(&reader->maker, value);
     struct gr_doc *copy = gr_doc_copy(&reader->maker, doc);
@@ -427,7 +222,8 @@ bool gr_variables_read(struct gr_reader *reader)
     reader->vars = vars;
     for (size_t i = 0; i < written->count; i++) { /* each may stand in those after it */
         const struct gr_doc_pair *pair = &written->pairs[i];
-        const bool named = strchr(letters, pair->key[0]) && !pair->key[strspn(pair->key, word)];
+        const bool named =
+            strchr(gr_name_letters, pair->key[0]) && !pair->key[strspn(pair->key, gr_name_word)];
         if (!named)
             gr_diagnose(&reader->diagnostics, pair->mark, NULL, NULL,
                         "a variable is named by letters, digits and '_', not '%s'", pair->key);

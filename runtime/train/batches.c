@@ -32,6 +32,16 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
     return true;
 }
 
+bool gr_model_image_shape(const struct gr_model *model, struct gr_shape *shape,
+                          struct gr_error *err)
+{
+    const struct gr_model_input *image, *label;
+    if (!gr_batches_inputs(model, &image, &label, err))
+        return false;
+    *shape = image->shape;
+    return true;
+}
+
 /*
  * Takes the names of the classes from the data being trained on, or where nobody has named them.
  * Otherwise warns when a name is that of another label: class folders that are numbered anew,
@@ -92,6 +102,20 @@ static bool open_part(struct gr_batches *batches, struct gr_model *model, const 
     return batches->dataset && meet_names(model, batches->dataset, part, training, err);
 }
 
+const struct gr_model_part *gr_batches_preprocessing(const struct gr_model *model,
+                                                     struct gr_error *err)
+{
+    static const char *const names[] = {"test", "val", "train"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct gr_model_part *part = gr_model_file_part(model->file, names[i]);
+        if (part)
+            return gr_model_unset_check(&part->transforms_unset, err) ? part : NULL;
+    }
+    gr_fail(err, GR_ERR_MODEL, "%s: the data section has no part to take the preprocessing from",
+            model->file->path);
+    return NULL;
+}
+
 static bool start_loader(struct gr_batches *batches, int64_t batch, bool training,
                          int64_t max_corrupt, struct gr_error *err)
 {
@@ -108,6 +132,7 @@ static bool start_loader(struct gr_batches *batches, int64_t batch, bool trainin
                                          : max_corrupt,
         .log = context->log,
         .log_user = context->log_user};
+    batches->batch = batch;
     batches->loader = gr_loader_new(batches->dataset, &options, err);
     return batches->loader != NULL;
 }
@@ -117,6 +142,21 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
 {
     return open_part(batches, model, part, training, false, err) &&
            start_loader(batches, batch, training, max_corrupt, err);
+}
+
+bool gr_batches_open_given(struct gr_batches *batches, struct gr_model *model,
+                           const struct gr_data_part *part, int64_t batch, int64_t max_corrupt,
+                           struct gr_error *err)
+{
+    const struct gr_context *context = model->context;
+    *batches = (struct gr_batches){.model = model, .part = *part};
+    if (!gr_batches_inputs(model, &batches->image, &batches->label, err))
+        return false;
+    batches->dataset = gr_dataset_open(&batches->part, &batches->image->shape,
+                                       batches->label ? batches->label->classes : 0, context->log,
+                                       context->log_user, err);
+    const int64_t count = batches->dataset ? gr_dataset_count(batches->dataset) : 0;
+    return count && start_loader(batches, batch < count ? batch : count, false, max_corrupt, err);
 }
 
 bool gr_batches_open_views(struct gr_batches *batches, struct gr_model *model, const char *part,
@@ -143,7 +183,7 @@ bool gr_batches_next(struct gr_batches *batches, struct gr_plan *plan, struct gr
     const size_t rows = (size_t)plan->options.batch;
     const size_t image = (size_t)gr_shape_count(&batches->image->shape) * sizeof(float);
     return gr_plan_feed(plan, batches->image->name, batch->images, rows * image, err) &&
-           (gr_dataset_views(batches->dataset) > 1 ||
+           (gr_dataset_views(batches->dataset) > 1 || !batches->label ||
             gr_plan_feed(plan, batches->label->name, batch->labels, rows * sizeof(int32_t), err));
 }
 

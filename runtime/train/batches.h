@@ -16,6 +16,7 @@ struct gr_batches {
     struct gr_loader *loader;
     const struct gr_model_input *image, *label;
     struct gr_data_part part; /* the model's, or with ten views */
+    int64_t batch;            /* images in one, but for the last */
 };
 
 /* The model's image (the first input that is no label) and label; a model error without them. */
@@ -35,6 +36,15 @@ bool gr_batches_open(struct gr_batches *batches, struct gr_model *model, const c
  */
 bool gr_batches_open_views(struct gr_batches *batches, struct gr_model *model, const char *part,
                            int64_t batch, int64_t max_corrupt, struct gr_error *err);
+
+/*
+ * The same for evaluation of a part that is not the model's own, maybe without labels. What part
+ * points to must outlive the batches. Labels beyond the model's classes are an error, unless the
+ * source is one of given files. A batch is no larger than all of it.
+ */
+bool gr_batches_open_given(struct gr_batches *batches, struct gr_model *model,
+                           const struct gr_data_part *part, int64_t batch, int64_t max_corrupt,
+                           struct gr_error *err);
 void gr_batches_close(struct gr_batches *batches);
 
 /*
@@ -57,6 +67,13 @@ int gr_batches_metrics(const struct gr_plan *plan, struct gr_metric metrics[GR_M
  */
 void gr_batches_accumulate(const struct gr_plan *plan, int64_t count,
                            struct gr_eval_result *result);
+
+/*
+ * The part whose transforms prepare images for what is not training: those of evaluation. NULL and
+ * a model error where there is no data section.
+ */
+const struct gr_model_part *gr_batches_preprocessing(const struct gr_model *model,
+                                                     struct gr_error *err);
 
 /* The part to evaluate unless one is named: "test" if there, else "val". */
 const char *gr_batches_default_part(const struct gr_model *model);

@@ -135,10 +135,14 @@ static bool is_shards(const char *path)
     return peek.labels;
 }
 
-bool gr_data_check_path(struct gr_data_check *check, const char *path, struct gr_error *err)
+bool gr_data_check_path(struct gr_data_check *check, const char *path, int64_t height,
+                        int64_t width, struct gr_error *err)
 {
-    const struct gr_source_wish wish = {
-        .channels = 3, .log = check->context->log, .log_user = check->context->log_user};
+    const struct gr_source_wish wish = {.channels = 3,
+                                        .height = height,
+                                        .width = width,
+                                        .log = check->context->log,
+                                        .log_user = check->context->log_user};
     const bool shards = is_shards(path);
     const struct gr_kind *kind =
         shards ? &gr_source_webdataset.kind : &gr_source_imagenet.kind; /* folders as well */

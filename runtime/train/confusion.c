@@ -73,10 +73,11 @@ static void write_name(int64_t index, gr_class_name_fn *name, const void *user, 
         fprintf(file, "%" PRId64, index);
 }
 
-static void write_csv(const struct gr_confusion *confusion, const char *title,
-                      gr_class_name_fn *name, const void *user, FILE *file)
+static bool write_csv(const struct gr_confusion *confusion, const char *title,
+                      gr_class_name_fn *name, const void *user, FILE *file, const char *path,
+                      struct gr_error *err)
 {
-    (void)title;
+    (void)title, (void)path, (void)err;
     fputs("label", file);
     for (int64_t c = 0; c < confusion->classes; c++) {
         fputc(',', file);
@@ -89,13 +90,23 @@ static void write_csv(const struct gr_confusion *confusion, const char *title,
             fprintf(file, ",%" PRIu32, row_of(confusion, label)[c]);
     }
     fputc('\n', file);
+    return true;
+}
+
+static bool write_svg(const struct gr_confusion *confusion, const char *title,
+                      gr_class_name_fn *name, const void *user, FILE *file, const char *path,
+                      struct gr_error *err)
+{
+    (void)path, (void)err;
+    gr_confusion_draw(confusion, title, name, user, file);
+    return true;
 }
 
 static const struct form {
     const char *ending;
-    void (*write)(const struct gr_confusion *confusion, const char *title, gr_class_name_fn *name,
-                  const void *user, FILE *file);
-} forms[] = {{".csv", write_csv}, {".svg", gr_confusion_draw}};
+    bool (*write)(const struct gr_confusion *confusion, const char *title, gr_class_name_fn *name,
+                  const void *user, FILE *file, const char *path, struct gr_error *err);
+} forms[] = {{".csv", write_csv}, {".svg", write_svg}, {".png", gr_confusion_paint}};
 
 static const struct form *form_of(const char *path)
 {
@@ -110,8 +121,8 @@ bool gr_confusion_path_check(const char *path, struct gr_error *err)
 {
     return form_of(path) ||
            gr_fail(err, GR_ERR_USAGE,
-                   "confusion matrix: '%s' ends neither in .csv, for counts, nor in .svg, for a "
-                   "picture",
+                   "confusion matrix: '%s' ends neither in .csv, for counts, nor in .svg or "
+                   ".png, for a picture",
                    path);
 }
 
@@ -121,10 +132,8 @@ bool gr_confusion_write(const struct gr_confusion *confusion, const char *title,
 {
     struct gr_replace replace = {0};
     bool ok = gr_confusion_path_check(path, err) && gr_replace_open(&replace, path, err);
-    if (ok) {
-        form_of(path)->write(confusion, title, name, name_user, replace.file);
-        ok = gr_replace_commit(&replace, err);
-    }
+    ok = ok && form_of(path)->write(confusion, title, name, name_user, replace.file, path, err) &&
+         gr_replace_commit(&replace, err);
     gr_replace_release(&replace);
     return ok;
 }

@@ -32,7 +32,8 @@ bool gr_confusion_path_check(const char *path, struct gr_error *err);
 
 /*
  * Writes it atomically: FILE.csv holds the counts, a line for each label, with the classes' names
- * (or numbers) in the first line and column; FILE.svg is a drawing, each row's shares as shades.
+ * (or numbers) in the first line and column; FILE.svg and FILE.png are drawings, each row's shares
+ * as shades.
  */
 bool gr_confusion_write(const struct gr_confusion *confusion, const char *title,
                         gr_class_name_fn *name, const void *name_user, const char *path,
@@ -41,6 +42,11 @@ bool gr_confusion_write(const struct gr_confusion *confusion, const char *title,
 /* The drawing, to a stream; write errors stay with the stream. */
 void gr_confusion_draw(const struct gr_confusion *confusion, const char *title,
                        gr_class_name_fn *name, const void *name_user, FILE *file);
+
+/* The same as PNG; path is for messages. */
+bool gr_confusion_paint(const struct gr_confusion *confusion, const char *title,
+                        gr_class_name_fn *name, const void *name_user, FILE *file, const char *path,
+                        struct gr_error *err);
 
 /* A text in double quotes, as CSV has it. */
 void gr_csv_quoted(FILE *file, const char *text);

@@ -10,20 +10,6 @@
 
 enum { BATCH = 16, BATCH_OF_VIEWS = 2 };
 
-/* The preprocessing to predict with: that of evaluation. */
-static const struct gr_model_part *preprocessing(const struct gr_model *model, struct gr_error *err)
-{
-    static const char *const names[] = {"test", "val", "train"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const struct gr_model_part *part = gr_model_file_part(model->file, names[i]);
-        if (part)
-            return gr_model_unset_check(&part->transforms_unset, err) ? part : NULL;
-    }
-    gr_fail(err, GR_ERR_MODEL, "%s: the data section has no part to take the preprocessing from",
-            model->file->path);
-    return NULL;
-}
-
 /* The likeliest classes, best first. */
 static bool rank(const struct gr_model *model, const float *scores, int64_t classes, int top,
                  struct gr_prediction *rows, struct gr_error *err)
@@ -134,7 +120,7 @@ bool gr_predict(struct gr_model *model, const char *const *images, size_t n_imag
                 struct gr_error *err)
 {
     const struct gr_model_input *label;
-    const struct gr_model_part *part = preprocessing(model, err);
+    const struct gr_model_part *part = gr_batches_preprocessing(model, err);
     struct files files = {.paths = images};
     if (!part || !gr_batches_inputs(model, &files.image, &label, err))
         return false;

@@ -78,7 +78,7 @@ bool gr_show_data(struct gr_model *model, const struct gr_show_options *options,
     const struct gr_sheet_options layout = {.count = count,
                                             .height = shape->dim[1],
                                             .width = shape->dim[2],
-                                            .captions = true,
+                                            .captions = 1,
                                             .title = title};
     const bool ok = gr_sheet_init(&sheet, &layout, err) &&
                     put_samples(&sheet, &batches, epoch - 1, count, &found, err) &&

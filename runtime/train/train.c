@@ -174,7 +174,7 @@ static bool set_up(struct trainer *t, struct gr_error *err)
         (gr_model_file_part(model->file, "val") &&
          !gr_batches_open(&t->validation, model, "val", batch, false, o->max_corrupt, err)))
         return false;
-    if (o->weights && !gr_model_load_weights(model, o->weights, err))
+    if (o->weights && !o->resume && !gr_model_load_weights(model, o->weights, err))
         return false;
     t->epochs = o->epochs ? o->epochs : model->file->epochs;
     t->max_steps = o->steps;
