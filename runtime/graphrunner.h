@@ -673,6 +673,53 @@ const struct gr_data_report *gr_data_check_report(const struct gr_data_check *ch
 /* The parts of the model's data section, in order; NULL beyond the last. */
 const char *gr_model_part(const struct gr_model *model, size_t index);
 
+/* ---- packing data ------------------------------------------------------------------------ */
+
+/* Of the pixels of training data. Of one channel, the first number of each is in use. */
+struct gr_statistics {
+    int channels;           /* 1 or 3; 0: nothing is known */
+    double mean[3];         /* of pixels from 0 to 255 */
+    double covariance[9];   /* of values from 0 to 1; of one channel the variance */
+    double eigenvalues[3];  /* of that, the largest first */
+    double eigenvectors[9]; /* red, green and blue of the first, of the second, of the third; each
+                               with its largest component positive */
+};
+
+struct gr_pack_options {
+    const char *out;     /* folder of the pack, made if need be */
+    int64_t size;        /* of the shorter side; 0: 256 */
+    bool whole;          /* keep all of the picture, else its centre, size×size */
+    int quality;         /* of JPEG, 1 to 100; 0: 95 */
+    int64_t shard_bytes; /* an archive's most; 0: 256 MB */
+    bool source_order;   /* keep the order of the source; else images are mixed, once for all */
+    int64_t max_corrupt; /* as in gr_train_options */
+    gr_data_progress_fn *progress; /* as in gr_data_check_new; may be NULL */
+    void *progress_user;
+};
+
+struct gr_pack_result {
+    int64_t images, skipped; /* in the pack; unreadable and left out */
+    int64_t shards, bytes;
+    int64_t classes;
+    int64_t before; /* images that were packed before this call */
+    struct gr_statistics statistics;
+    double seconds; /* of this call */
+};
+
+/*
+ * Makes the images of a part of the model's data small and writes them to archives that training
+ * reads in their place: the folder is a source, for `pack`, `imagefolder` and `imagenet`. Called
+ * again it goes on where it was interrupted, with the same result; a pack begun with other options
+ * or data is a usage error. False, with err clear, when progress ended it.
+ */
+bool gr_pack_part(struct gr_model *model, const char *part, const struct gr_pack_options *options,
+                  struct gr_pack_result *result, struct gr_error *err);
+
+/* The same without a model: what gr_data_check_path takes. Pictures are in colour. */
+bool gr_pack_path(struct gr_context *context, const char *path,
+                  const struct gr_pack_options *options, struct gr_pack_result *result,
+                  struct gr_error *err);
+
 /* ---- pictures: PNG files, which appear whole or not at all; "-" is standard output --------- */
 
 struct gr_show_options {

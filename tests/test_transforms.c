@@ -310,7 +310,7 @@ static void refuses(const char *const *transforms, int count, const struct gr_ex
 static void what_cannot_work_is_refused_before_any_image_is_read(void **state)
 {
     (void)state;
-    const struct gr_extent varies = {3, 0, 0, 1, 1}, fixed = {3, 32, 32, 32, 32};
+    const struct gr_extent varies = {3, 0, 0, 1, 1, NULL}, fixed = {3, 32, 32, 32, 32, NULL};
     const struct {
         const char *transforms[6];
         int count;
@@ -440,7 +440,7 @@ static void more_transforms_than_there_is_room_for_are_refused(void **state)
 static void a_usual_training_list_ends_in_the_models_shape(void **state)
 {
     (void)state;
-    const struct gr_extent varies = {3, 0, 0, 1, 1};
+    const struct gr_extent varies = {3, 0, 0, 1, 1, NULL};
     const char *const transforms[] = {"resize", "shortest=256", "crop", "size=224;mode=random",
                                       "flip",   NULL,           "mean", "values=124,117,104"};
     struct gr_pipeline pipeline;

@@ -5,13 +5,14 @@
 
 static const struct gr_command *const parts[] = {
     &gr_command_data_check,
+    &gr_command_data_pack,
     &gr_command_data_show,
     NULL,
 };
 
 const struct gr_command gr_command_data = {
     .name = "data",
-    .summary = "look at a model's data",
+    .summary = "look at a model's data, and pack them",
     .parts = parts,
     .operands = "COMMAND ...",
     .description = "What can be done with the data that a model file names.",

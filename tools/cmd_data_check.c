@@ -8,16 +8,14 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "data_progress.h"
 #include "format.h"
 #include "interrupt.h"
-#include "measure.h"
 #include "report.h"
 #include "session.h"
 #include "table.h"
 
-enum { SETS_SHOWN = 8, LINE = 256 };
-
-static const double terminal_interval = 0.1, plain_interval = 10; /* seconds */
+enum { SETS_SHOWN = 8 };
 
 /* What people read of a trait. */
 static const char *const trait_texts[GR_DATA_TRAITS] = {
@@ -29,35 +27,6 @@ static const char *const trait_texts[GR_DATA_TRAITS] = {
     [GR_DATA_CMYK] = "CMYK",
     [GR_DATA_GREY] = "grey",
 };
-
-/* ---- progress ---------------------------------------------------------------------------- */
-
-struct display {
-    bool quiet;
-    double shown; /* when the last line was */
-};
-
-static bool show_progress(void *user, const char *name, int64_t done, int64_t count, double left)
-{
-    struct display *display = user;
-    const bool terminal = gr_is_terminal(stderr);
-    const double time = gr_measure_seconds();
-    char line[LINE], some[GR_FIGURE], all[GR_FIGURE], duration[GR_FIGURE];
-    if (display->shown <= 0)
-        display->shown = time;
-    if (!display->quiet &&
-        time - display->shown >= (terminal ? terminal_interval : plain_interval)) {
-        snprintf(line, sizeof line, "%s: %s of %s images, %s left", name,
-                 gr_grouped_text(done, some), gr_grouped_text(count, all),
-                 gr_duration_text(left, duration));
-        display->shown = time;
-        if (terminal)
-            gr_status_show(line);
-        else
-            fprintf(stderr, "%s\n", line);
-    }
-    return gr_interrupt_signal() == 0;
-}
 
 /* ---- tables ------------------------------------------------------------------------------ */
 
@@ -258,10 +227,10 @@ static bool look(struct gr_data_check *check, const struct gr_session *session,
 static int check(const struct gr_session *session)
 {
     const struct gr_settings *settings = session->settings;
-    struct display display = {.quiet = settings->quiet};
+    struct gr_data_display display = {.quiet = settings->quiet};
     struct gr_error err = {0};
     struct gr_data_check *check =
-        gr_data_check_new(session->context, show_progress, &display, &err);
+        gr_data_check_new(session->context, gr_data_display_progress, &display, &err);
     int64_t unreadable = 0;
     gr_interrupt_watch();
     const bool ok = check && look(check, session, &err);
@@ -280,16 +249,9 @@ static int check(const struct gr_session *session)
     return status;
 }
 
-static bool is_model(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    return strcmp(path, "-") == 0 ||
-           (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0));
-}
-
 static int run(const struct gr_settings *settings)
 {
-    const bool model = is_model(settings->operands.items[0]);
+    const bool model = gr_session_is_model(settings->operands.items[0]);
     int64_t height, width;
     if (!read_size(settings->size, &height, &width))
         return gr_tool_fail(GR_ERR_USAGE,
@@ -299,16 +261,7 @@ static int run(const struct gr_settings *settings)
     if (model && settings->size)
         return gr_tool_fail(GR_ERR_USAGE, "data check: --size is for paths without a model, which "
                                           "says the size itself");
-    if (model)
-        return gr_session_run(settings, check);
-    struct gr_error err = {0};
-    const struct gr_context_options options = {.threads = (int)settings->threads,
-                                               .log = gr_tool_log};
-    struct gr_session session = {.settings = settings,
-                                 .context = gr_context_new(gr_standard_ops(), &options, &err)};
-    const int status = session.context ? check(&session) : gr_tool_error(&err);
-    gr_session_close(&session);
-    return status;
+    return gr_session_run_data(settings, check);
 }
 
 static const struct gr_option options[] = {

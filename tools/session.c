@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "commands.h"
 #include "terminal.h"
@@ -100,6 +101,28 @@ int gr_session_run(const struct gr_settings *settings,
     int status = gr_session_open(&session, settings, settings->operands.items[0]);
     if (status == GR_OK)
         status = work(&session);
+    gr_session_close(&session);
+    return status;
+}
+
+bool gr_session_is_model(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return strcmp(path, "-") == 0 ||
+           (dot && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0));
+}
+
+int gr_session_run_data(const struct gr_settings *settings,
+                        int (*work)(const struct gr_session *session))
+{
+    if (gr_session_is_model(settings->operands.items[0]))
+        return gr_session_run(settings, work);
+    struct gr_error err = {0};
+    const struct gr_context_options options = {.threads = (int)settings->threads,
+                                               .log = gr_tool_log};
+    struct gr_session session = {.settings = settings,
+                                 .context = gr_context_new(gr_standard_ops(), &options, &err)};
+    const int status = session.context ? work(&session) : gr_tool_error(&err);
     gr_session_close(&session);
     return status;
 }

@@ -22,6 +22,13 @@ void gr_session_close(struct gr_session *session);
 int gr_session_run(const struct gr_settings *settings,
                    int (*work)(const struct gr_session *session));
 
+/* Is it the path of a model file (.yaml, .yml, "-"), rather than of data? */
+bool gr_session_is_model(const char *path);
+
+/* The same, but where the first operand is the path of data session.model is NULL. */
+int gr_session_run_data(const struct gr_settings *settings,
+                        int (*work)(const struct gr_session *session));
+
 /* Completes options with the settings' precision, batch and memory planning, and makes the plan. */
 struct gr_plan *gr_session_plan(const struct gr_session *session, struct gr_plan_options options,
                                 struct gr_error *err);

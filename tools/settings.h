@@ -37,6 +37,8 @@ struct gr_settings {
     int distance; /* enum gr_distance */
     int64_t epochs, steps, warmup, top, first, count, max_corrupt;
     int64_t memory_budget; /* bytes; 0: not said */
+    int64_t side, quality, shard_size;
+    int keep, order;
     double learning_rate, tolerance;
     bool json, nodes, primitives, no_memory_plan, no_fusion, help;
     bool ten_crop, per_class, together;

@@ -326,6 +326,16 @@ uint64_t gr_random_below(const struct gr_random_key *key, uint64_t index, uint64
     return word % bound; /* the bias, bound / 2^64, is below anything a run can show */
 }
 
+void gr_random_shuffle(const struct gr_random_key *key, uint32_t *items, int64_t count)
+{
+    for (int64_t i = count - 1; i > 0; i--) {
+        const uint64_t other = gr_random_below(key, (uint64_t)i, (uint64_t)i + 1);
+        const uint32_t swapped = items[i];
+        items[i] = items[other];
+        items[other] = swapped;
+    }
+}
+
 uint32_t gr_random_name(const char *name)
 {
     uint32_t hash = UINT32_C(2166136261);

@@ -56,6 +56,9 @@ void gr_random_normal_blocks(const struct gr_random_key *key, uint64_t first, in
 /* The index-th number of the key's sequence: an integer in [0, bound), bound at least 1. */
 uint64_t gr_random_below(const struct gr_random_key *key, uint64_t index, uint64_t bound);
 
+/* Fisher and Yates's shuffle, from the end, by the key's sequence. */
+void gr_random_shuffle(const struct gr_random_key *key, uint32_t *items, int64_t count);
+
 /* FNV-1a of a name: the `minor` of parameters and nodes. */
 uint32_t gr_random_name(const char *name);
 

@@ -107,8 +107,11 @@ struct gr_dataset *gr_dataset_open(const struct gr_data_part *part,
     const struct gr_samples *samples = &dataset->samples;
     if (!open_source(dataset, part, &wish, err))
         goto fail;
-    struct gr_extent extent = {samples->channels, samples->height, samples->width, samples->height,
-                               samples->width};
+    struct gr_extent extent = {.channels = samples->channels,
+                               .height = samples->height,
+                               .width = samples->width,
+                               .low_height = samples->height,
+                               .low_width = samples->width};
     if (!samples->height)
         extent.low_height = extent.low_width = 1;
     if (!gr_pipeline_init(&dataset->pipeline, part, &extent, sample_shape, err))
@@ -243,8 +246,11 @@ static bool fit(const struct gr_data_part *part, const struct gr_shape *shape,
                             err))
             return false;
     }
-    *extent =
-        (struct gr_extent){view->channels, view->height, view->width, view->height, view->width};
+    *extent = (struct gr_extent){.channels = view->channels,
+                                 .height = view->height,
+                                 .width = view->width,
+                                 .low_height = view->height,
+                                 .low_width = view->width};
     return true;
 }
 

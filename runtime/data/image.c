@@ -82,6 +82,26 @@ void gr_buffer_release(struct gr_buffer *buffer)
     *buffer = (struct gr_buffer){0};
 }
 
+bool gr_view_make_dense(struct gr_view *view, struct gr_buffer *buffer)
+{
+    const int channels = view->channels;
+    const bool interleaved = channels == 1 || view->channel_stride == 1;
+    size_t row, bytes;
+    if (interleaved && view->column_stride == channels && view->row_stride > 0)
+        return true;
+    if (!gr_size_multiply((size_t)view->width, (size_t)channels, &row) ||
+        !gr_size_multiply(row, (size_t)view->height, &bytes))
+        return false;
+    uint8_t *out = gr_buffer_reserve(buffer, bytes), *to = out;
+    for (int64_t h = 0; out && h < view->height; h++)
+        for (int64_t w = 0; w < view->width; w++)
+            for (int c = 0; c < channels; c++)
+                *to++ = view->pixels[c * view->channel_stride + (ptrdiff_t)h * view->row_stride +
+                                     (ptrdiff_t)w * view->column_stride];
+    *view = gr_view_interleaved(out, channels, view->height, view->width);
+    return out != NULL;
+}
+
 bool gr_size_multiply(size_t a, size_t b, size_t *product)
 {
     if (b && a > SIZE_MAX / b)

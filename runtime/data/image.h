@@ -44,6 +44,9 @@ struct gr_buffer {
 uint8_t *gr_buffer_reserve(struct gr_buffer *buffer, size_t bytes);
 void gr_buffer_release(struct gr_buffer *buffer);
 
+/* Interleaved and its columns dense: a copy in the buffer, unless it is. False: out of memory. */
+bool gr_view_make_dense(struct gr_view *view, struct gr_buffer *buffer);
+
 /* a * b in *product, false when it overflows; either may be 0. */
 bool gr_size_multiply(size_t a, size_t b, size_t *product);
 

@@ -6,9 +6,11 @@
 #include "data/transform.h"
 
 const struct gr_kind *const gr_data_sources[] = {
-    &gr_source_imagefolder.kind, &gr_source_imagenet.kind,  &gr_source_webdataset.kind,
-    &gr_source_list.kind,        &gr_source_idx.kind,       &gr_source_cifar10.kind,
-    &gr_source_cifar100.kind,    &gr_source_synthetic.kind, NULL,
+    &gr_source_imagefolder.kind, &gr_source_imagenet.kind,
+    &gr_source_pack.kind,        &gr_source_webdataset.kind,
+    &gr_source_list.kind,        &gr_source_idx.kind,
+    &gr_source_cifar10.kind,     &gr_source_cifar100.kind,
+    &gr_source_synthetic.kind,   NULL,
 };
 
 const struct gr_kind *const gr_data_transforms[] = {

@@ -334,7 +334,7 @@ void gr_loader_free(struct gr_loader *loader)
 
 /* ---- an epoch ---------------------------------------------------------------------------- */
 
-/* The epoch's order: Fisher and Yates's shuffle, from the end. */
+/* The epoch's order. */
 static void set_order(struct gr_loader *loader)
 {
     for (int64_t i = 0; i < loader->count; i++)
@@ -343,12 +343,7 @@ static void set_order(struct gr_loader *loader)
         return;
     const struct gr_random_key key =
         gr_random_key(loader->draw.seed, GR_RANDOM_SHUFFLE, loader->draw.epoch, 0);
-    for (int64_t i = loader->count - 1; i > 0; i--) {
-        const uint64_t other = gr_random_below(&key, (uint64_t)i, (uint64_t)i + 1);
-        const uint32_t swapped = loader->order[i];
-        loader->order[i] = loader->order[other];
-        loader->order[other] = swapped;
-    }
+    gr_random_shuffle(&key, loader->order, loader->count);
 }
 
 bool gr_loader_start(struct gr_loader *loader, int64_t epoch, int64_t first_batch,

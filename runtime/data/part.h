@@ -13,7 +13,8 @@ struct gr_data_part {
     struct gr_choice source;            /* of gr_data_sources */
     const struct gr_choice *transforms; /* of gr_data_transforms, in order of application */
     int n_transforms;
-    bool ten_crop; /* samples are the ten views of data/ten_crop.h */
+    bool ten_crop;                          /* samples are the ten views of data/ten_crop.h */
+    const struct gr_statistics *statistics; /* of the training data, or NULL */
 };
 
 /*

@@ -111,7 +111,8 @@ static void set_values(struct gr_pipeline *pipeline, int channels)
         for (int i = 0; i < pipeline->count; i++) {
             const struct gr_choice *choice = &pipeline->transforms[i];
             if (transform_of(choice)->values)
-                transform_of(choice)->values(choice->attrs, c, &scale, &offset);
+                transform_of(choice)->values(choice->attrs, pipeline->statistics, c, &scale,
+                                             &offset);
         }
         pipeline->scale[c] = (float)scale;
         pipeline->offset[c] = (float)offset;
@@ -124,8 +125,11 @@ bool gr_pipeline_init(struct gr_pipeline *pipeline, const struct gr_data_part *p
 {
     struct gr_error inner = {0};
     struct gr_extent end = *extent;
-    *pipeline = (struct gr_pipeline){
-        .transforms = part->transforms, .count = part->n_transforms, .shape = *sample_shape};
+    *pipeline = (struct gr_pipeline){.transforms = part->transforms,
+                                     .count = part->n_transforms,
+                                     .shape = *sample_shape,
+                                     .statistics = part->statistics};
+    end.statistics = part->statistics;
     if (!gr_data_part_check(part, err))
         return false;
     for (int i = 0; i < part->n_transforms; i++) {
@@ -232,7 +236,8 @@ static void write_values(const struct gr_pipeline_run *run, float *out)
         const struct gr_choice *choice = &pipeline->transforms[i];
         const uint64_t block = (uint64_t)i * GR_TRANSFORM_BLOCKS;
         if (transform_of(choice)->shift)
-            transform_of(choice)->shift(choice->attrs, &run->sample.key, block, shift);
+            transform_of(choice)->shift(choice->attrs, pipeline->statistics, &run->sample.key,
+                                        block, shift);
     }
     for (int c = 0; c < run->sample.view.channels; c++)
         offset[c] = (float)(pipeline->offset[c] + pipeline->scale[c] * shift[c]);
@@ -278,8 +283,8 @@ static bool finish_views(struct gr_pipeline_run *run, float *out, struct gr_erro
     return true;
 }
 
-bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
-                        struct gr_error *err)
+bool gr_pipeline_place(struct gr_pipeline_run *run, const struct gr_view *view,
+                       struct gr_view *placed, struct gr_error *err)
 {
     struct gr_window window = {0};
     run->sample.view = *view;
@@ -290,6 +295,16 @@ bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view,
             gr_view_window(view, window.top, window.left, window.height, window.width);
     }
     if (!complete(run, err))
+        return false;
+    *placed = run->sample.view;
+    return true;
+}
+
+bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
+                        struct gr_error *err)
+{
+    struct gr_view placed;
+    if (!gr_pipeline_place(run, view, &placed, err))
         return false;
     if (run->pipeline->ten_crop.height)
         return finish_views(run, out, err);

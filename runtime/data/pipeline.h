@@ -14,8 +14,9 @@ struct gr_pipeline {
     int count;
     struct gr_shape shape; /* [C, H, W] of what is written */
     float scale[GR_CHANNELS_MAX], offset[GR_CHANNELS_MAX];
-    struct gr_source_target target; /* for the source's reader */
-    struct gr_ten_crop ten_crop;    /* height 0: one view */
+    struct gr_source_target target;         /* for the source's reader */
+    struct gr_ten_crop ten_crop;            /* height 0: one view */
+    const struct gr_statistics *statistics; /* as the part's */
 };
 
 /* One thread's working memory. Zero-initialised is empty. */
@@ -58,6 +59,13 @@ void gr_pipeline_start(struct gr_pipeline_run *run, const struct gr_pipeline *pi
  */
 bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view, float *out,
                         struct gr_error *err);
+
+/*
+ * The same, but shows the pixels where they are, as 8 bits, before transforms of values; *placed
+ * borrows from the run's scratch or the view.
+ */
+bool gr_pipeline_place(struct gr_pipeline_run *run, const struct gr_view *view,
+                       struct gr_view *placed, struct gr_error *err);
 
 /*
  * Takes written values, [C, H, W], back to the pixels that they were scaled from, to look at:

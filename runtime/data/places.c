@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME = 1024 };
+enum { NAME = 1024, TAR_HEADER = 512, TAR_NAME = 100 };
 
 bool gr_places_add(struct gr_places *places, const struct gr_place *place, struct gr_error *err)
 {
@@ -72,10 +72,28 @@ static const struct gr_place *place_of(const struct gr_samples *samples, int64_t
     return (const struct gr_place *)samples->state + index;
 }
 
+/* The name in the header of a member whose bytes begin at the offset. */
+static void name_at(const struct gr_place *place, char name[TAR_NAME + 1])
+{
+    struct gr_buffer header = {0};
+    const bool found =
+        place->offset >= TAR_HEADER &&
+        gr_file_read_part(place->file, place->offset - TAR_HEADER, TAR_NAME, &header, NULL);
+    if (found)
+        snprintf(name, TAR_NAME + 1, "%.*s", TAR_NAME, (const char *)header.data);
+    else
+        snprintf(name, TAR_NAME + 1, "at offset %" PRId64, place->offset);
+    gr_buffer_release(&header);
+}
+
 void gr_places_name(const struct gr_samples *samples, int64_t index, char *buffer, size_t size)
 {
     const struct gr_place *place = place_of(samples, index);
-    if (place->title)
+    char name[TAR_NAME + 1];
+    if (place->title && !place->name) {
+        name_at(place, name);
+        snprintf(buffer, size, "%s:%s", place->title, name);
+    } else if (place->title)
         snprintf(buffer, size, "%s:%s", place->title, place->name);
     else
         snprintf(buffer, size, "%s", place->file);
@@ -87,9 +105,12 @@ bool gr_places_load(const struct gr_samples *samples, int64_t index,
     const struct gr_place *place = place_of(samples, index);
     if (!place->title)
         return gr_file_read_whole(place->file, GR_DECODE_BYTES_MAX, &scratch->file, size, err);
-    if (place->size > GR_DECODE_BYTES_MAX)
-        return gr_fail(err, GR_ERR_DATA, "%s:%s: %" PRId64 " bytes are more than the %d allowed",
-                       place->title, place->name, place->size, GR_DECODE_BYTES_MAX);
+    if (place->size > GR_DECODE_BYTES_MAX) {
+        char name[NAME];
+        gr_places_name(samples, index, name, sizeof name);
+        return gr_fail(err, GR_ERR_DATA, "%s: %" PRId64 " bytes are more than the %d allowed", name,
+                       place->size, GR_DECODE_BYTES_MAX);
+    }
     *size = (size_t)place->size;
     return gr_file_read_part(place->file, place->offset, *size, &scratch->file, err);
 }

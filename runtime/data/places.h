@@ -12,7 +12,7 @@
 struct gr_place {
     const char *file;  /* to read from */
     const char *title; /* of an archive, for people: "train.tar:n01440764.tar"; NULL: file is all */
-    const char *name;  /* within the archive */
+    const char *name;  /* within the archive; NULL: as the header before its bytes has it */
     int64_t offset, size;
     int32_t label;
 };

@@ -28,7 +28,8 @@ struct gr_samples {
     uint8_t *pixels;                /* heap; NULL: samples are not in memory */
     int channels;
     int64_t height, width; /* of every sample; 0: they differ */
-    void *state;           /* the source's own */
+    bool mixed;  /* neighbours lie side by side on disk and have nothing to do with each other */
+    void *state; /* the source's own */
 };
 
 /* What a reader may use. */
@@ -72,6 +73,11 @@ struct gr_source {
      */
     bool (*load)(const struct gr_samples *samples, int64_t index, struct gr_source_scratch *scratch,
                  size_t *size, struct gr_error *err);
+    /*
+     * What is known of the colours of its images, all of them; channels 0: nothing. Opens as little
+     * as possible. NULL: never known.
+     */
+    bool (*statistics)(const void *attrs, struct gr_statistics *statistics, struct gr_error *err);
     /* Where the sample is, for messages. */
     void (*name)(const struct gr_samples *samples, int64_t index, char *buffer, size_t size);
 };
@@ -79,7 +85,7 @@ struct gr_source {
 void gr_samples_release(struct gr_samples *samples);
 
 extern const struct gr_source gr_source_idx, gr_source_cifar10, gr_source_cifar100,
-    gr_source_imagefolder, gr_source_imagenet, gr_source_list, gr_source_synthetic,
+    gr_source_imagefolder, gr_source_imagenet, gr_source_list, gr_source_pack, gr_source_synthetic,
     gr_source_webdataset;
 
 /* One warning or note of a source; lines are at most 1024 bytes. */

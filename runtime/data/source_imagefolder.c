@@ -5,6 +5,7 @@
  */
 #include "data/folders.h"
 #include "data/places.h"
+#include "data/source_pack.h"
 
 #include <inttypes.h>
 
@@ -17,7 +18,7 @@ static const struct gr_attr imagefolder_table[] = {
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct imagefolder_attrs, path),
      .required = true,
-     .doc = "the folder that holds one folder of JPEG or PNG files for each class"},
+     .doc = "the folder that holds one folder of JPEG or PNG files for each class, or a pack"},
     {.name = NULL},
 };
 
@@ -73,7 +74,15 @@ static bool imagefolder_open(const void *attrs, const struct gr_source_wish *wis
                              struct gr_samples *samples, struct gr_error *err)
 {
     const struct imagefolder_attrs *a = attrs;
-    return gr_imagefolder_open(a->path, wish, samples, err);
+    return gr_pack_is(a->path) ? gr_pack_open(a->path, wish, samples, err)
+                               : gr_imagefolder_open(a->path, wish, samples, err);
+}
+
+static bool imagefolder_statistics(const void *attrs, struct gr_statistics *statistics,
+                                   struct gr_error *err)
+{
+    const struct imagefolder_attrs *a = attrs;
+    return gr_pack_statistics(a->path, statistics, err);
 }
 
 const struct gr_source gr_source_imagefolder = {
@@ -82,5 +91,6 @@ const struct gr_source gr_source_imagefolder = {
     .open = imagefolder_open,
     .read = gr_places_read,
     .load = gr_places_load,
+    .statistics = imagefolder_statistics,
     .name = gr_places_name,
 };

@@ -10,6 +10,7 @@
 #include "base/parallel.h"
 #include "data/decode.h"
 #include "data/imagenet_labels.h"
+#include "data/source_pack.h"
 #include "data/tar.h"
 
 #include <inttypes.h>
@@ -30,7 +31,7 @@ static const struct gr_attr imagenet_table[] = {
      .offset = offsetof(struct imagenet_attrs, path),
      .required = true,
      .doc = "training: the tar of one tar a class, a folder of those, or class folders; with "
-            "labels: the flat validation tar or folder"},
+            "labels: the flat validation tar or folder; or a pack of either"},
     {.name = "labels",
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct imagenet_attrs, labels),
@@ -323,6 +324,8 @@ static bool imagenet_open(const void *attrs, const struct gr_source_wish *wish,
 {
     const struct imagenet_attrs *a = attrs;
     struct finding finding = {.attrs = a, .wish = wish, .samples = samples};
+    if (gr_pack_is(a->path))
+        return gr_pack_open(a->path, wish, samples, err);
     if (pthread_mutex_init(&finding.lock, NULL) != 0)
         return gr_fail_memory(err, "opening a dataset");
     const bool done =
@@ -337,11 +340,19 @@ static bool imagenet_open(const void *attrs, const struct gr_source_wish *wish,
     return done;
 }
 
+static bool imagenet_statistics(const void *attrs, struct gr_statistics *statistics,
+                                struct gr_error *err)
+{
+    const struct imagenet_attrs *a = attrs;
+    return gr_pack_statistics(a->path, statistics, err);
+}
+
 const struct gr_source gr_source_imagenet = {
     .kind = {"imagenet", "ImageNet (ILSVRC) as it is handed out, tars within tars", imagenet_table,
              sizeof(struct imagenet_attrs)},
     .open = imagenet_open,
     .read = gr_places_read,
     .load = gr_places_load,
+    .statistics = imagenet_statistics,
     .name = gr_places_name,
 };

@@ -4,8 +4,10 @@
  * Samples go archive by archive in the order of the pattern, each from front to back.
  */
 #include "data/files.h"
+#include "data/pack_index.h"
 #include "data/places.h"
 #include "data/shards.h"
+#include "data/source_pack.h"
 #include "data/tar.h"
 
 #include <inttypes.h>
@@ -27,7 +29,7 @@ static const struct gr_attr webdataset_table[] = {
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct webdataset_attrs, shards),
      .required = true,
-     .doc = "the archives: a path with {000000..000012}, {a,b}, * or ?"},
+     .doc = "the archives: a path with {000000..000012}, {a,b}, * or ?, or the folder of a pack"},
     {.name = "class_names",
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct webdataset_attrs, class_names),
@@ -195,6 +197,17 @@ static bool take_member(void *user, const struct gr_tar_member *member, struct g
 
 /* ---- the source -------------------------------------------------------------------------- */
 
+/* Shards of a pack that is not finished are fewer than there will be. */
+static bool refuse_part(const char *shard, struct gr_error *err)
+{
+    struct gr_pool scrap = {0};
+    const size_t length = (size_t)(gr_base_name(shard) - shard);
+    const char *folder = length ? gr_pool_strndup(&scrap, shard, length - (length > 1)) : ".";
+    const bool done = folder ? gr_pack_refuse_part(folder, err) : gr_fail_memory(err, shard);
+    gr_pool_release(&scrap);
+    return done;
+}
+
 static bool find(struct finding *finding, const char *pattern, struct gr_error *err)
 {
     struct gr_samples *samples = finding->samples;
@@ -202,7 +215,8 @@ static bool find(struct finding *finding, const char *pattern, struct gr_error *
         return false;
     for (size_t i = 0; i < finding->shards.count; i++) {
         struct gr_tar tar;
-        if (!gr_tar_open(finding->shards.items[i], &tar, err) ||
+        if (!refuse_part(finding->shards.items[i], err) ||
+            !gr_tar_open(finding->shards.items[i], &tar, err) ||
             !gr_tar_scan(&tar, take_member, finding, err) || !end_sample(finding, err))
             return false;
     }
@@ -222,6 +236,8 @@ static bool webdataset_open(const void *attrs, const struct gr_source_wish *wish
                             struct gr_samples *samples, struct gr_error *err)
 {
     const struct webdataset_attrs *a = attrs;
+    if (gr_pack_is(a->shards))
+        return gr_pack_open(a->shards, wish, samples, err);
     struct finding finding = {.wish = wish, .samples = samples, .sample.label = no_label};
     const bool done =
         find(&finding, a->shards, err) && gr_samples_read_names(samples, a->class_names, wish, err);
@@ -232,11 +248,19 @@ static bool webdataset_open(const void *attrs, const struct gr_source_wish *wish
     return done;
 }
 
+static bool webdataset_statistics(const void *attrs, struct gr_statistics *statistics,
+                                  struct gr_error *err)
+{
+    const struct webdataset_attrs *a = attrs;
+    return gr_pack_statistics(a->shards, statistics, err);
+}
+
 const struct gr_source gr_source_webdataset = {
     .kind = {"webdataset", "tar archives of image files beside their labels", webdataset_table,
              sizeof(struct webdataset_attrs)},
     .open = webdataset_open,
     .read = gr_places_read,
     .load = gr_places_load,
+    .statistics = webdataset_statistics,
     .name = gr_places_name,
 };

@@ -16,6 +16,7 @@ struct gr_extent {
     int channels;
     int64_t height, width;         /* exact; 0: differs from sample to sample */
     int64_t low_height, low_width; /* no sample is smaller; the same as above where that is exact */
+    const struct gr_statistics *statistics; /* of the training data, or NULL */
 };
 
 /* A sample under way through the transforms. */
@@ -57,14 +58,18 @@ struct gr_transform {
     enum gr_placing (*place)(const void *attrs, struct gr_draft *sample, struct gr_error *err);
     /* Or, also where that cannot do it: does it to the view. GR_ERR_DATA as above. */
     bool (*apply)(const void *attrs, struct gr_draft *sample, struct gr_error *err);
-    /* Or: does it to the values of a channel, which are *scale * pixel + *offset so far. */
-    void (*values)(const void *attrs, int channel, double *scale, double *offset);
+    /*
+     * Or: does it to the values of a channel, which are *scale * pixel + *offset so far. The
+     * statistics are those that infer saw.
+     */
+    void (*values)(const void *attrs, const struct gr_statistics *statistics, int channel,
+                   double *scale, double *offset);
     /*
      * Or: adds to the pixels of channel c of this sample shift[c], in units of pixels (0 to 255)
      * and without clipping, wherever among the transforms of values it stands.
      */
-    void (*shift)(const void *attrs, const struct gr_random_key *key, uint64_t block,
-                  double shift[GR_CHANNELS_MAX]);
+    void (*shift)(const void *attrs, const struct gr_statistics *statistics,
+                  const struct gr_random_key *key, uint64_t block, double shift[GR_CHANNELS_MAX]);
 
     /* What a reader may shrink the image to when this transform is the first; may be NULL. */
     void (*target)(const void *attrs, struct gr_source_target *target);

@@ -44,7 +44,8 @@ static const struct gr_attr lighting_table[] = {
     {.name = "eigenvalues",
      .type = GR_ATTR_FLOATS,
      .offset = offsetof(struct lighting_attrs, values),
-     .doc = "of the covariance of RGB values from 0 to 1 (default: ImageNet's)"},
+     .doc = "of the covariance of RGB values from 0 to 1 (default: those of the training data, "
+            "where they are a pack; else ImageNet's)"},
     {.name = "eigenvectors",
      .type = GR_ATTR_FLOATS,
      .offset = offsetof(struct lighting_attrs, vectors),
@@ -107,12 +108,18 @@ static bool lighting_infer(const void *attrs, struct gr_extent *extent, struct g
                    extent->channels);
 }
 
-static void lighting_shift(const void *attrs, const struct gr_random_key *key, uint64_t block,
+static void lighting_shift(const void *attrs, const struct gr_statistics *statistics,
+                           const struct gr_random_key *key, uint64_t block,
                            double shift[GR_CHANNELS_MAX])
 {
     const struct lighting_attrs *a = attrs;
-    const double *values = a->values.count ? a->values.items : imagenet_values;
-    const double *vectors = a->vectors.count ? a->vectors.items : imagenet_vectors;
+    const bool known = statistics && statistics->channels == RGB;
+    const double *values = known ? statistics->eigenvalues : imagenet_values;
+    const double *vectors = known ? statistics->eigenvectors : imagenet_vectors;
+    if (a->values.count) {
+        values = a->values.items;
+        vectors = a->vectors.items;
+    }
     float normal[4];
     gr_random_normals(key, block, normal);
     for (int i = 0; i < RGB; i++)

@@ -19,9 +19,11 @@ static const struct gr_attr scale_table[] = {
     {.name = NULL},
 };
 
-static void scale_values(const void *attrs, int channel, double *scale, double *offset)
+static void scale_values(const void *attrs, const struct gr_statistics *statistics, int channel,
+                         double *scale, double *offset)
 {
     const struct scale_attrs *a = attrs;
+    (void)statistics;
     (void)channel;
     *scale *= a->factor;
     *offset *= a->factor;
@@ -34,6 +36,11 @@ const struct gr_transform gr_transform_scale = {
 
 /* ---- mean and normalize ------------------------------------------------------------------ */
 
+enum { RGB = 3 };
+
+/* Of ImageNet's training set, pixels from 0 to 255: 0.485, 0.456, 0.406 of the range. */
+static const double imagenet_mean[RGB] = {123.68, 116.779, 103.939};
+
 struct normalize_attrs {
     struct gr_floats mean, std;
 };
@@ -42,8 +49,8 @@ static const struct gr_attr mean_table[] = {
     {.name = "values",
      .type = GR_ATTR_FLOATS,
      .offset = offsetof(struct normalize_attrs, mean),
-     .required = true,
-     .doc = "one for each channel, or one for all"},
+     .doc = "one for each channel, or one for all (default: that of the training data, where they "
+            "are a pack; else ImageNet's)"},
     {.name = NULL},
 };
 
@@ -77,14 +84,27 @@ static bool fits(const char *what, const struct gr_floats *list, int channels, s
 static bool mean_infer(const void *attrs, struct gr_extent *extent, struct gr_error *err)
 {
     const struct normalize_attrs *a = attrs;
-    return fits("mean: values", &a->mean, extent->channels, err);
+    const struct gr_statistics *known = extent->statistics;
+    if (a->mean.count)
+        return fits("mean: values", &a->mean, extent->channels, err);
+    if (known && known->channels != extent->channels)
+        return gr_fail(err, GR_ERR_DATA,
+                       "mean: the pack of the training data knows that of %d channel%s, but "
+                       "samples have %d: give values",
+                       known->channels, known->channels == 1 ? "" : "s", extent->channels);
+    return known || extent->channels == RGB ||
+           gr_fail(err, GR_ERR_DATA, "mean: of grey images there is no usual one: give values");
 }
 
-static void mean_values(const void *attrs, int channel, double *scale, double *offset)
+/* The mean of pixels has been scaled like them by the time it is subtracted. */
+static void mean_values(const void *attrs, const struct gr_statistics *statistics, int channel,
+                        double *scale, double *offset)
 {
     const struct normalize_attrs *a = attrs;
-    (void)scale;
-    *offset -= of_channel(&a->mean, channel);
+    if (a->mean.count)
+        *offset -= of_channel(&a->mean, channel);
+    else
+        *offset = -*scale * (statistics ? statistics->mean : imagenet_mean)[channel];
 }
 
 static bool normalize_check(const void *attrs, struct gr_error *err)
@@ -103,9 +123,11 @@ static bool normalize_infer(const void *attrs, struct gr_extent *extent, struct 
            fits("normalize: std", &a->std, extent->channels, err);
 }
 
-static void normalize_values(const void *attrs, int channel, double *scale, double *offset)
+static void normalize_values(const void *attrs, const struct gr_statistics *statistics, int channel,
+                             double *scale, double *offset)
 {
     const struct normalize_attrs *a = attrs;
+    (void)statistics;
     const double std = of_channel(&a->std, channel);
     *scale /= std;
     *offset = (*offset - of_channel(&a->mean, channel)) / std;

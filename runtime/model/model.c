@@ -3,6 +3,8 @@
  */
 #include "model/model.h"
 
+#include "data/statistics.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,37 +112,57 @@ bool gr_model_materialise(struct gr_model *model, struct gr_error *err)
 
 /* ---- weights ----------------------------------------------------------------------------- */
 
-static const char class_names_key[] = "class_names";
+static const char class_names_key[] = "class_names", statistics_key[] = "statistics";
 
 static bool is_written(const struct gr_stored *stored, bool states)
 {
     return states || stored->value.kind == GR_VALUE_PARAMETER;
 }
 
-/* The metadata and the names of the classes; the list and *names are on the heap. */
-static const char **add_class_names(const struct gr_model *model, const char *const *metadata,
-                                    size_t *n_metadata, char **names)
+/* What the metadata of weights get from the model; the two texts are on the heap, or NULL. */
+struct known {
+    const char **pairs; /* heap */
+    size_t count;
+    char *names, *statistics;
+};
+
+static void known_release(struct known *known)
+{
+    free(known->pairs);
+    free(known->names);
+    free(known->statistics);
+}
+
+static void add_pair(struct known *known, const char *key, const char *value)
+{
+    known->pairs[2 * known->count] = key;
+    known->pairs[2 * known->count++ + 1] = value;
+}
+
+/* The metadata, and names of classes and colours of the data where they are known. */
+static bool collect_known(const struct gr_model *model, const char *const *metadata,
+                          size_t n_metadata, struct known *known, struct gr_error *err)
 {
     const struct gr_model_file *file = model->file;
-    struct gr_class_names known = model->class_names;
-    const char **pairs = calloc(2 * *n_metadata + 2, sizeof *pairs);
+    const struct gr_statistics *statistics = &model->colours.statistics;
+    struct gr_class_names names = model->class_names;
     if (file->n_class_names) {
-        known.items = file->class_names;
-        known.count = (int64_t)file->n_class_names;
+        names.items = file->class_names;
+        names.count = (int64_t)file->n_class_names;
     }
-    *names = known.count ? gr_class_names_text(&known) : NULL;
-    for (size_t i = 0; pairs && i < 2 * *n_metadata; i++)
-        pairs[i] = metadata[i];
-    if (pairs && *names) {
-        pairs[2 * *n_metadata] = class_names_key;
-        pairs[2 * *n_metadata + 1] = *names;
-        ++*n_metadata;
-    }
-    if (known.count && !*names) {
-        free(pairs);
-        return NULL;
-    }
-    return pairs;
+    known->pairs = calloc(2 * n_metadata + 4, sizeof *known->pairs);
+    known->names = names.count ? gr_class_names_text(&names) : NULL;
+    known->statistics = statistics->channels ? gr_statistics_text(statistics) : NULL;
+    if (!known->pairs || (names.count && !known->names) ||
+        (statistics->channels && !known->statistics))
+        return gr_fail_memory(err, "saving weights");
+    for (size_t i = 0; i < n_metadata; i++)
+        add_pair(known, metadata[2 * i], metadata[2 * i + 1]);
+    if (known->names)
+        add_pair(known, class_names_key, known->names);
+    if (known->statistics)
+        add_pair(known, statistics_key, known->statistics);
+    return true;
 }
 
 bool gr_model_write(struct gr_model *model, const char *path, bool states,
@@ -148,11 +170,11 @@ bool gr_model_write(struct gr_model *model, const char *path, bool states,
 {
     if (!gr_model_materialise(model, err))
         return false;
-    char *names = NULL;
+    struct known known = {0};
     const size_t count = gr_params_count(model->params);
-    const char **pairs = add_class_names(model, metadata, &n_metadata, &names);
     struct gr_tensor *tensors = calloc(count + 1, sizeof *tensors);
-    bool ok = (tensors && pairs) || gr_fail_memory(err, "saving weights");
+    bool ok = (tensors || gr_fail_memory(err, "saving weights")) &&
+              collect_known(model, metadata, n_metadata, &known, err);
     size_t n = 0;
     for (size_t i = 0; ok && i < count; i++) {
         const struct gr_stored *stored = gr_params_at(model->params, i);
@@ -164,12 +186,11 @@ bool gr_model_write(struct gr_model *model, const char *path, bool states,
         ok = copy ? gr_params_get(model->params, stored, copy, elements, err)
                   : gr_fail_memory(err, "saving weights");
     }
-    ok = ok && gr_tensor_file_write(path, tensors, n, pairs, n_metadata, err);
+    ok = ok && gr_tensor_file_write(path, tensors, n, known.pairs, known.count, err);
     for (size_t i = 0; i < n; i++)
         free(tensors[i].data);
     free(tensors);
-    free(pairs);
-    free(names);
+    known_release(&known);
     return ok;
 }
 
@@ -186,6 +207,16 @@ static bool read_one(struct gr_model *model, struct gr_stored *stored,
                        gr_shape_text(&stored->value.shape, ours));
     return gr_params_set(model->params, stored, tensor->data,
                          (size_t)gr_shape_count(&tensor->shape), err);
+}
+
+/* Weights that say nothing of colours were trained without knowing any. */
+static void read_colours(struct gr_model *model, const char *text)
+{
+    struct gr_known_colours *colours = &model->colours;
+    if (colours->of_training)
+        return;
+    gr_statistics_parse_text(text, &colours->statistics);
+    colours->of_weights = true;
 }
 
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
@@ -205,6 +236,7 @@ bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, co
         if (!read_one(model, stored, tensor, path, err))
             return false;
     }
+    read_colours(model, gr_tensor_file_metadata(file, statistics_key));
     return model->class_names.of_training ||
            gr_class_names_parse(&model->class_names, gr_tensor_file_metadata(file, class_names_key),
                                 model->file->classes, err);

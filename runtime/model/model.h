@@ -19,6 +19,12 @@ struct gr_context {
     void *log_user;
 };
 
+/* What data being trained on, or else weights, say of their colours. */
+struct gr_known_colours {
+    struct gr_statistics statistics; /* channels 0: nothing is known */
+    bool of_training, of_weights;    /* who has said so, or that there is nothing to know */
+};
+
 struct gr_model {
     struct gr_context *context;
     struct gr_model_file *file;
@@ -26,6 +32,7 @@ struct gr_model {
     uint64_t seed;
     int64_t n_trained;                 /* elements of the trained parameters */
     struct gr_class_names class_names; /* of data or weights; those of the file count first */
+    struct gr_known_colours colours;   /* of the training data */
 };
 
 struct gr_plan {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/source.h"
+
 enum { USUAL_MAX_CORRUPT = 100 };
 
 bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input **image,
@@ -76,6 +78,27 @@ static bool meet_names(struct gr_model *model, const struct gr_dataset *dataset,
     return ok;
 }
 
+bool gr_batches_statistics(struct gr_model *model, bool training,
+                           const struct gr_statistics **known, struct gr_error *err)
+{
+    struct gr_known_colours *colours = &model->colours;
+    const struct gr_model_part *part = gr_model_file_part(model->file, "train");
+    const bool here = part && part->data.source.kind && !part->source_unset.name;
+    const struct gr_source *source =
+        here ? (const struct gr_source *)(const void *)part->data.source.kind : NULL;
+    struct gr_error inner = {0};
+    if (training || !(colours->of_training || colours->of_weights)) {
+        struct gr_statistics found = {0};
+        if (source && source->statistics &&
+            !source->statistics(part->data.source.attrs, &found, &inner))
+            return gr_fail(err, inner.status, "data.train: %s", inner.message);
+        colours->statistics = found;
+        colours->of_training = colours->of_training || training;
+    }
+    *known = colours->statistics.channels ? &colours->statistics : NULL;
+    return true;
+}
+
 /* What both ways of opening share. */
 static bool open_part(struct gr_batches *batches, struct gr_model *model, const char *part,
                       bool training, bool ten_crop, struct gr_error *err)
@@ -96,6 +119,8 @@ static bool open_part(struct gr_batches *batches, struct gr_model *model, const 
         return false;
     batches->part = found->data;
     batches->part.ten_crop = ten_crop;
+    if (!gr_batches_statistics(model, training, &batches->part.statistics, err))
+        return false;
     batches->dataset =
         gr_dataset_open(&batches->part, &batches->image->shape, batches->label->classes,
                         context->log, context->log_user, err);

@@ -24,6 +24,14 @@ bool gr_batches_inputs(const struct gr_model *model, const struct gr_model_input
                        const struct gr_model_input **label, struct gr_error *err);
 
 /*
+ * What is known of the colours of the data that the model is, or was, trained on: by the data
+ * themselves in training, else by the weights that were loaded, else by the data of the part
+ * "train". *known is NULL where nothing is, and borrowed from the model.
+ */
+bool gr_batches_statistics(struct gr_model *model, bool training,
+                           const struct gr_statistics **known, struct gr_error *err);
+
+/*
  * Opens a part for training (shuffled, full batches, corrupt images replaced) or evaluation (in
  * order, each readable image once). max_corrupt is as in struct gr_train_options.
  */

@@ -2,12 +2,9 @@
  * Looking through data before training: parts of a model's data section, or what is at a path.
  */
 #include <stdlib.h>
-#include <string.h>
 
-#include "data/folders.h"
-#include "data/kinds.h"
+#include "data/source_at.h"
 #include "data/survey.h"
-#include "data/tar.h"
 #include "train/batches.h"
 
 struct gr_data_check {
@@ -105,36 +102,6 @@ bool gr_data_check_part(struct gr_data_check *check, struct gr_model *model, con
     return inner.status && gr_fail(err, inner.status, "data.%s: %s", part, inner.message);
 }
 
-/* ---- a path ------------------------------------------------------------------------------ */
-
-struct peek {
-    int members;
-    bool labels; /* among them are labels beside images: a shard */
-};
-
-enum { PEEK = 64 };
-
-static bool peek_at(void *user, const struct gr_tar_member *member, struct gr_error *err)
-{
-    struct peek *peek = user;
-    const char *dot = strrchr(member->name, '.');
-    (void)err;
-    peek->labels = dot && (strcmp(dot, ".cls") == 0 || strcmp(dot, ".json") == 0);
-    return !peek->labels && ++peek->members < PEEK;
-}
-
-/* Is it a pattern, or an archive that holds labels? */
-static bool is_shards(const char *path)
-{
-    struct gr_tar tar;
-    struct peek peek = {0};
-    if (strpbrk(path, "{*?["))
-        return true;
-    if (!gr_is_folder(path) && gr_tar_open(path, &tar, NULL))
-        gr_tar_scan(&tar, peek_at, &peek, NULL);
-    return peek.labels;
-}
-
 bool gr_data_check_path(struct gr_data_check *check, const char *path, int64_t height,
                         int64_t width, struct gr_error *err)
 {
@@ -143,13 +110,7 @@ bool gr_data_check_path(struct gr_data_check *check, const char *path, int64_t h
                                         .width = width,
                                         .log = check->context->log,
                                         .log_user = check->context->log_user};
-    const bool shards = is_shards(path);
-    const struct gr_kind *kind =
-        shards ? &gr_source_webdataset.kind : &gr_source_imagenet.kind; /* folders as well */
-    const struct gr_attr *attr = gr_kind_attr(kind, shards ? "shards" : "path");
-    const struct gr_choice choice = {kind, gr_kind_defaults(kind, &check->pool)};
-    if (!choice.attrs)
-        return gr_fail_memory(err, "looking through data");
-    *(const char **)(void *)((char *)choice.attrs + attr->offset) = path;
-    return survey(check, path, &choice, &wish, err);
+    struct gr_choice choice;
+    return gr_source_at(path, &check->pool, &choice, err) &&
+           survey(check, path, &choice, &wish, err);
 }

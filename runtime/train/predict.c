@@ -126,6 +126,8 @@ bool gr_predict(struct gr_model *model, const char *const *images, size_t n_imag
         return false;
     files.part = part->data;
     files.part.ten_crop = options->ten_crop;
+    if (!gr_batches_statistics(model, false, &files.part.statistics, err))
+        return false;
     return predict(model, files.image, read_file, &files, n_images, options, predictions, err);
 }
 

@@ -147,7 +147,8 @@ struct gr_data_part *gr_data_case_part(struct gr_data_case *test, const char *so
             gr_data_case_choose(test, gr_data_transforms, transforms[2 * i], transforms[2 * i + 1]);
     *part =
         (struct gr_data_part){"train", gr_data_case_choose(test, gr_data_sources, source, attrs),
-                              choices, n_transforms, false};
+                              choices, n_transforms,
+                              false,   NULL};
     return part;
 }
 
@@ -158,8 +159,8 @@ void gr_data_case_apply(struct gr_data_case *test, const struct gr_data_part *pa
     struct gr_pipeline pipeline;
     struct gr_pipeline_run run;
     struct gr_error err = {0};
-    const struct gr_extent extent = {view->channels, view->height, view->width, view->height,
-                                     view->width};
+    const struct gr_extent extent = {view->channels, view->height, view->width,
+                                     view->height,   view->width,  NULL};
     gr_pipeline_init(&pipeline, part, &extent, shape, &err);
     assert_string_equal(err.message, "");
     gr_pipeline_start(&run, &pipeline, key, &test->scratch);

@@ -1,0 +1,75 @@
+/*
+ * Encoding JPEG; see jpeg_write.h.
+ */
+#include "data/jpeg_write.h"
+
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <jpeglib.h>
+
+struct encoder {
+    struct jpeg_compress_struct info; /* first, so that callbacks can cast back */
+    struct jpeg_error_mgr manager;
+    jmp_buf escape;
+    unsigned char *bytes;
+    unsigned long size;
+    char message[JMSG_LENGTH_MAX];
+};
+
+static void on_error(j_common_ptr info)
+{
+    struct encoder *encoder = (struct encoder *)(void *)info;
+    info->err->format_message(info, encoder->message);
+    longjmp(encoder->escape, 1);
+}
+
+static void on_output(j_common_ptr info)
+{
+    (void)info;
+}
+
+static void encode(struct encoder *encoder, const struct gr_view *view, int quality)
+{
+    struct jpeg_compress_struct *info = &encoder->info;
+    info->image_width = (JDIMENSION)view->width;
+    info->image_height = (JDIMENSION)view->height;
+    info->input_components = view->channels;
+    info->in_color_space = view->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_set_defaults(info);
+    jpeg_set_quality(info, quality, TRUE);
+    for (int c = 0; c < info->num_components; c++)
+        info->comp_info[c].h_samp_factor = info->comp_info[c].v_samp_factor = 1;
+    jpeg_start_compress(info, TRUE);
+    while (info->next_scanline < info->image_height) {
+        const uint8_t *from = view->pixels + (ptrdiff_t)info->next_scanline * view->row_stride;
+        union {
+            const uint8_t *constant;
+            JSAMPLE *sample; /* libjpeg only reads */
+        } row = {.constant = from};
+        jpeg_write_scanlines(info, &row.sample, 1);
+    }
+    jpeg_finish_compress(info);
+}
+
+bool gr_jpeg_encode(const struct gr_view *view, int quality, uint8_t **bytes, size_t *size,
+                    struct gr_error *err)
+{
+    struct encoder encoder = {.size = 0};
+    encoder.info.err = jpeg_std_error(&encoder.manager);
+    encoder.manager.error_exit = on_error;
+    encoder.manager.output_message = on_output;
+    if (setjmp(encoder.escape)) {
+        jpeg_destroy_compress(&encoder.info);
+        free(encoder.bytes);
+        return gr_fail(err, GR_ERR_RUNTIME, "encoding a JPEG file: %s", encoder.message);
+    }
+    jpeg_create_compress(&encoder.info);
+    jpeg_mem_dest(&encoder.info, &encoder.bytes, &encoder.size);
+    encode(&encoder, view, quality);
+    jpeg_destroy_compress(&encoder.info);
+    *bytes = encoder.bytes;
+    *size = encoder.size;
+    return true;
+}
