@@ -123,14 +123,14 @@ static void a_statistic_has_no_learning_rate(void **state)
 static void choices_lists_and_paths_are_named(void **state)
 {
     (void)state;
-    char *crop = document("crop"), *idx = document("idx"), *mean = document("mean");
+    char *crop = document("crop"), *idx = document("idx"), *normalize = document("normalize");
     assert_contains(crop, "center or random; default center\n");
     assert_contains(idx, "path; required\n");
     assert_contains(idx, "train: {idx: {images: some/images, labels: some/labels}}\n");
-    assert_contains(mean, "number or list of numbers; required\n");
+    assert_contains(normalize, "number or list of numbers; required\n");
     free(crop);
     free(idx);
-    free(mean);
+    free(normalize);
 }
 
 static void every_attribute_has_a_line_with_its_documentation(void **state)

@@ -6,6 +6,7 @@
 
 #include "data/decode.h"
 #include "data/pipeline.h"
+#include "data/places.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -199,6 +200,17 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
         return GR_READ_DONE;
     }
     return inner.status == GR_ERR_DATA ? GR_READ_CORRUPT : GR_READ_FAILED;
+}
+
+bool gr_dataset_mixed(const struct gr_dataset *dataset)
+{
+    return dataset->samples.mixed;
+}
+
+void gr_dataset_announce(const struct gr_dataset *dataset, const uint32_t *indices, int64_t count)
+{
+    if (dataset->samples.mixed)
+        gr_places_announce(&dataset->samples, indices, count);
 }
 
 bool gr_dataset_has_files(const struct gr_dataset *dataset)

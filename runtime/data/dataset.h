@@ -66,6 +66,12 @@ enum gr_read gr_dataset_read(const struct gr_dataset *dataset, int64_t index,
                              const struct gr_draw *draw, struct gr_scratch *scratch, float *out,
                              struct gr_error *err);
 
+/* True where neighbours lie side by side on disk and are no more alike than others. */
+bool gr_dataset_mixed(const struct gr_dataset *dataset);
+
+/* Has the disk read these samples, of a mixed dataset, in its own time: they are wanted soon. */
+void gr_dataset_announce(const struct gr_dataset *dataset, const uint32_t *indices, int64_t count);
+
 /* True where samples are image files, also within archives. */
 bool gr_dataset_has_files(const struct gr_dataset *dataset);
 

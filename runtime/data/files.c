@@ -187,6 +187,15 @@ bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr
                    bytes, offset);
 }
 
+void gr_file_announce(const char *path, int64_t offset, int64_t bytes)
+{
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return; /* reading will say so */
+    posix_fadvise(file, (off_t)offset, (off_t)bytes, POSIX_FADV_WILLNEED);
+    close(file);
+}
+
 /* Cuts text into lines in place. */
 static const char **split(char *text, struct gr_pool *pool, int64_t *count)
 {

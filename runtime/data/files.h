@@ -46,6 +46,9 @@ bool gr_file_read_whole(const char *path, size_t most, struct gr_buffer *buffer,
 bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr_buffer *buffer,
                        struct gr_error *err);
 
+/* Has the disk read bytes of a file, in its own time, since they are wanted soon. */
+void gr_file_announce(const char *path, int64_t offset, int64_t bytes);
+
 /*
  * The lines of a text file without their ends (\n or \r\n), in the pool; a last empty one is left
  * out. NULL on failure.

@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "base/random.h"
 #include "base/shape.h"
+#include "data/epoch_order.h"
 #include "data/image.h"
 
 #include <inttypes.h>
@@ -53,6 +54,8 @@ struct gr_loader {
     /* Constant while tasks run. */
     struct gr_draw draw;
     uint32_t *order;       /* [count]: the epoch's permutation */
+    bool mixed;            /* it goes in windows (data/epoch_order.h) */
+    int64_t announced;     /* places of the order before this are being read ahead */
     atomic_uchar *corrupt; /* [count]: known not to be readable; set by the caller's thread */
 
     pthread_mutex_t lock; /* guards what follows, and slots until they are complete */
@@ -72,7 +75,8 @@ struct gr_loader {
 
 struct task {
     struct slot *slot;
-    int64_t first, end; /* rows */
+    int64_t first, end;       /* rows */
+    int64_t ahead, ahead_end; /* places of the order that the disk is to read */
 };
 
 /* ---- in the threads ---------------------------------------------------------------------- */
@@ -144,6 +148,16 @@ static void load_row(struct gr_loader *loader, struct slot *slot, int64_t row,
     }
 }
 
+/* With the lock held: has the task announce what comes after this window, if nobody has. */
+static void announce(struct gr_loader *loader, struct task *task, int64_t position)
+{
+    const int64_t end = (position / GR_ORDER_WINDOW + 2) * GR_ORDER_WINDOW;
+    task->ahead_end = !loader->mixed ? 0 : end < loader->count ? end : loader->count;
+    task->ahead = loader->announced > position ? loader->announced : position;
+    if (task->ahead_end > task->ahead)
+        loader->announced = task->ahead_end;
+}
+
 /* With the lock held: the next rows to load, if there is room for them. */
 static bool take_task(struct gr_loader *loader, struct task *task)
 {
@@ -157,6 +171,7 @@ static bool take_task(struct gr_loader *loader, struct task *task)
         slot->rows = left < loader->options.batch ? left : loader->options.batch;
         slot->done = 0;
     }
+    announce(loader, task, loader->fill * loader->options.batch + loader->fill_row);
     task->slot = slot;
     task->first = loader->fill_row;
     task->end = task->first + loader->rows_a_task;
@@ -175,6 +190,9 @@ static void run_task(struct gr_loader *loader, const struct task *task, struct g
     const struct gr_error no_scratch = {GR_ERR_RUNTIME, "out of memory: loading data"};
     if (!scratch)
         set_error(loader, task->slot, &no_scratch);
+    if (task->ahead_end > task->ahead)
+        gr_dataset_announce(loader->dataset, loader->order + task->ahead,
+                            task->ahead_end - task->ahead);
     for (int64_t row = task->first; scratch && row < task->end; row++)
         load_row(loader, task->slot, row, scratch);
 }
@@ -279,6 +297,7 @@ struct gr_loader *gr_loader_new(const struct gr_dataset *dataset,
     loader->options.threads = options->threads ? options->threads : 1;
     loader->depth = (options->ahead ? options->ahead : AHEAD_USUAL) + INT64_C(1);
     loader->count = gr_dataset_count(dataset);
+    loader->mixed = options->shuffle && gr_dataset_mixed(dataset);
     loader->batches = loader->count / options->batch;
     if (loader->count % options->batch && !options->drop_last)
         loader->batches++;
@@ -337,13 +356,13 @@ void gr_loader_free(struct gr_loader *loader)
 /* The epoch's order. */
 static void set_order(struct gr_loader *loader)
 {
-    for (int64_t i = 0; i < loader->count; i++)
-        loader->order[i] = (uint32_t)i;
-    if (!loader->options.shuffle)
-        return;
     const struct gr_random_key key =
         gr_random_key(loader->draw.seed, GR_RANDOM_SHUFFLE, loader->draw.epoch, 0);
-    gr_random_shuffle(&key, loader->order, loader->count);
+    if (loader->options.shuffle)
+        gr_epoch_order(loader->order, loader->count, loader->mixed, &key);
+    else
+        for (int64_t i = 0; i < loader->count; i++)
+            loader->order[i] = (uint32_t)i;
 }
 
 bool gr_loader_start(struct gr_loader *loader, int64_t epoch, int64_t first_batch,
@@ -363,6 +382,7 @@ bool gr_loader_start(struct gr_loader *loader, int64_t epoch, int64_t first_batc
     loader->draw = (struct gr_draw){loader->options.seed, (uint32_t)epoch};
     set_order(loader);
     loader->fill = loader->next = first_batch;
+    loader->announced = 0;
     loader->held = false;
     loader->err = (struct gr_error){0};
     pthread_cond_broadcast(&loader->work);

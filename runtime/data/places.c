@@ -99,6 +99,33 @@ void gr_places_name(const struct gr_samples *samples, int64_t index, char *buffe
         snprintf(buffer, size, "%s", place->file);
 }
 
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Samples that follow each other in a file are one stretch of it, labels and headers between. */
+void gr_places_announce(const struct gr_samples *samples, const uint32_t *indices, int64_t count)
+{
+    uint32_t *sorted = malloc((size_t)count * sizeof *sorted);
+    if (!sorted)
+        return; /* then reading takes longer */
+    memcpy(sorted, indices, (size_t)count * sizeof *sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, by_number);
+    for (int64_t i = 0, next; i < count; i = next) {
+        const struct gr_place *first = place_of(samples, sorted[i]), *last = first;
+        for (next = i + 1; next < count && sorted[next] == sorted[next - 1] + 1; next++) {
+            const struct gr_place *place = place_of(samples, sorted[next]);
+            if (place->file != first->file || place->offset < last->offset)
+                break;
+            last = place;
+        }
+        gr_file_announce(first->file, first->offset, last->offset + last->size - first->offset);
+    }
+    free(sorted);
+}
+
 bool gr_places_load(const struct gr_samples *samples, int64_t index,
                     struct gr_source_scratch *scratch, size_t *size, struct gr_error *err)
 {

@@ -35,6 +35,9 @@ const char *gr_base_name(const char *name);
 /* Makes them the samples: count, labels and state. The places are then empty. */
 bool gr_places_keep(struct gr_places *places, struct gr_samples *samples, struct gr_error *err);
 
+/* Has the disk read the bytes of these samples, in its own time. */
+void gr_places_announce(const struct gr_samples *samples, const uint32_t *indices, int64_t count);
+
 /* The functions of a source whose samples gr_places_keep has made. */
 bool gr_places_load(const struct gr_samples *samples, int64_t index,
                     struct gr_source_scratch *scratch, size_t *size, struct gr_error *err);

@@ -28,7 +28,7 @@ struct gr_samples {
     uint8_t *pixels;                /* heap; NULL: samples are not in memory */
     int channels;
     int64_t height, width; /* of every sample; 0: they differ */
-    bool mixed;  /* neighbours lie side by side on disk and have nothing to do with each other */
+    bool mixed;  /* they are places, side by side, of neighbours no more alike than others */
     void *state; /* the source's own */
 };
 
