@@ -3,6 +3,7 @@
  */
 #include "data/statistics.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +75,12 @@ void gr_pixel_sums_merge(struct gr_pixel_sums *sums, const struct gr_pixel_sums 
 
 /* ---- principal components ---------------------------------------------------------------- */
 
+/* Of components that only rounding tells apart the first counts as largest. */
 static void direct(double vector[GR_RGB])
 {
     int largest = 0;
     for (int c = 1; c < GR_RGB; c++)
-        if (fabs(vector[c]) > fabs(vector[largest]))
+        if (fabs(vector[c]) > fabs(vector[largest]) * (1 + 1e-9))
             largest = c;
     const double sign = vector[largest] < 0 ? -1 : 1;
     for (int c = 0; c < GR_RGB; c++)
@@ -89,9 +91,12 @@ static bool find_components(struct gr_statistics *statistics, struct gr_error *e
 {
     const int n = GR_RGB, room = 64;
     double a[GR_RGB * GR_RGB], values[GR_RGB], work[64];
+    const int threads = openblas_get_num_threads();
     int info = 0;
     memcpy(a, statistics->covariance, sizeof a);
+    openblas_set_num_threads(1); /* with more, last digits are others */
     dsyev_("V", "U", &n, a, &n, values, work, &room, &info, 1, 1);
+    openblas_set_num_threads(threads);
     if (info != 0)
         return gr_fail(err, GR_ERR_RUNTIME,
                        "the principal components of RGB cannot be computed: dsyev says %d", info);

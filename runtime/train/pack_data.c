@@ -8,7 +8,7 @@
 #include "data/source_at.h"
 #include "train/batches.h"
 
-enum { USUAL_SIZE = 256, USUAL_QUALITY = 95, USUAL_CORRUPT = 100, LEAST_SHARD = 1 << 16 };
+enum { USUAL_SIZE = 256, USUAL_QUALITY = 95, USUAL_CORRUPT = 100, LEAST_SHARD = 10000 };
 static const int64_t usual_shard = 256000000, most_shard = INT64_C(1) << 40;
 
 static bool check(const struct gr_packing *packing, struct gr_error *err)
