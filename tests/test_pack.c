@@ -47,7 +47,7 @@ static void finish(const char *out)
 
 static void append(const char *name, const char *text)
 {
-    FILE *file = fopen(gr_pack_path(name), "ab");
+    FILE *file = fopen(gr_pack_at(name), "ab");
     assert_non_null(file);
     fputs(text, file);
     assert_int_equal(fclose(file), 0);
@@ -58,13 +58,13 @@ static void kill_after(const char *out, int shards)
 {
     const struct gr_tool_streams streams = {"/dev/null", "/dev/null"};
     const pid_t pid =
-        gr_tool_start(&streams, "data", "pack", gr_pack_path("photos"), "-o", gr_pack_path(out),
+        gr_tool_start(&streams, "data", "pack", gr_pack_at("photos"), "-o", gr_pack_at(out),
                       "--size", "48", "--shard-size", "64K", "--threads", "1", NULL);
     for (int i = 0; i < 100000 && gr_pack_lines(out) < shards; i++) {
         struct stat status;
         char index[64];
         snprintf(index, sizeof index, "%s/index.jsonl", out);
-        if (stat(gr_pack_path(index), &status) == 0)
+        if (stat(gr_pack_at(index), &status) == 0)
             break; /* it was faster */
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
@@ -79,11 +79,11 @@ static void kill_after(const char *out, int shards)
 static void leave_part(const char *out, int shards)
 {
     char from[64], to[64];
-    FILE *index = fopen(gr_pack_path("whole/index.jsonl"), "rb");
+    FILE *index = fopen(gr_pack_at("whole/index.jsonl"), "rb");
     assert_non_null(index);
-    assert_int_equal(mkdir(gr_pack_path(out), 0700), 0);
+    assert_int_equal(mkdir(gr_pack_at(out), 0700), 0);
     snprintf(to, sizeof to, "%s/unfinished.jsonl", out);
-    FILE *lines = fopen(gr_pack_path(to), "wb");
+    FILE *lines = fopen(gr_pack_at(to), "wb");
     assert_non_null(lines);
     char *line = NULL;
     size_t room = 0;
@@ -145,13 +145,13 @@ static void what_was_cut_short_is_made_again(void **state)
     append("line/unfinished.jsonl", "{\"shard\":\"000002.tar\",\"bytes\":");
     finish("line");
     leave_part("head", 0);
-    assert_int_equal(truncate(gr_pack_path("head/unfinished.jsonl"), 40), 0);
+    assert_int_equal(truncate(gr_pack_at("head/unfinished.jsonl"), 40), 0);
     finish("head");
     leave_part("shard", 3);
-    assert_int_equal(truncate(gr_pack_path("shard/000001.tar"), 1000), 0);
+    assert_int_equal(truncate(gr_pack_at("shard/000001.tar"), 1000), 0);
     finish("shard");
     leave_part("gone", 3);
-    assert_int_equal(unlink(gr_pack_path("gone/000002.tar")), 0);
+    assert_int_equal(unlink(gr_pack_at("gone/000002.tar")), 0);
     finish("gone");
 }
 
@@ -190,7 +190,7 @@ static void without_room_for_a_shard_it_says_so_and_goes_on_later(void **state)
                                   "so far, 0 shards, is kept: the same command goes on with it");
     gr_outcome_release(&outcome);
     assert_int_equal(gr_pack_lines("full"), 0);
-    assert_int_not_equal(access(gr_pack_path("full/000000.tar"), F_OK), 0);
+    assert_int_not_equal(access(gr_pack_at("full/000000.tar"), F_OK), 0);
     finish("full");
 }
 
@@ -201,13 +201,13 @@ static void without_room_for_a_line_it_says_so_and_goes_on_later(void **state)
     make_whole();
     leave_part("full", 2);
     struct stat status;
-    assert_int_equal(stat(gr_pack_path("full/unfinished.jsonl"), &status), 0);
+    assert_int_equal(stat(gr_pack_at("full/unfinished.jsonl"), &status), 0);
     char padding[70001];
     memset(padding, ' ', sizeof padding - 1);
     padding[sizeof padding - 1] = 0;
     /* The head is made long, as that of many classes may be, so that the file is at its limit. */
-    char *text = gr_tool_read(gr_pack_path("full/unfinished.jsonl"));
-    FILE *file = fopen(gr_pack_path("full/unfinished.jsonl"), "wb");
+    char *text = gr_tool_read(gr_pack_at("full/unfinished.jsonl"));
+    FILE *file = fopen(gr_pack_at("full/unfinished.jsonl"), "wb");
     fprintf(file, "{%s%s", padding, text + 1);
     fclose(file);
     free(text);
@@ -241,7 +241,7 @@ static void another_setting_is_told(void **state)
             gr_outcome_release(&outcome);
         }
     assert_int_equal(gr_pack_lines("part"), 2);
-    assert_int_equal(unlink(gr_pack_path("photos/ash/ash_000.png")), 0);
+    assert_int_equal(unlink(gr_pack_at("photos/ash/ash_000.png")), 0);
     struct gr_outcome outcome = gr_pack_run(2, "part", NULL, NULL);
     gr_tool_contains(outcome.err, "was begun with other data: their images or labels differ");
     gr_outcome_release(&outcome);
@@ -252,7 +252,7 @@ static void one_process_at_a_time_packs_into_a_folder(void **state)
     (void)state;
     make_whole();
     leave_part("part", 1);
-    const int file = open(gr_pack_path("part/unfinished.jsonl"), O_RDWR | O_CLOEXEC);
+    const int file = open(gr_pack_at("part/unfinished.jsonl"), O_RDWR | O_CLOEXEC);
     assert_true(file >= 0);
     assert_int_equal(flock(file, LOCK_EX), 0);
     struct gr_outcome outcome = gr_pack_run(5, "part", NULL, NULL);
@@ -265,12 +265,12 @@ static void one_process_at_a_time_packs_into_a_folder(void **state)
 static void other_archives_are_not_written_over(void **state)
 {
     (void)state;
-    assert_int_equal(mkdir(gr_pack_path("theirs"), 0700), 0);
+    assert_int_equal(mkdir(gr_pack_at("theirs"), 0700), 0);
     append("theirs/000000.tar", "precious");
     struct gr_outcome outcome = gr_pack_run(2, "theirs", NULL, NULL);
     gr_tool_contains(outcome.err, "/theirs: there are archives of something else");
     gr_outcome_release(&outcome);
-    char *text = gr_tool_read(gr_pack_path("theirs/000000.tar"));
+    char *text = gr_tool_read(gr_pack_at("theirs/000000.tar"));
     assert_string_equal(text, "precious");
     free(text);
     outcome = gr_pack_run(5, "theirs/000000.tar/below", NULL, NULL);
@@ -281,13 +281,13 @@ static void other_archives_are_not_written_over(void **state)
 static void a_folder_that_cannot_be_written_is_told(void **state)
 {
     (void)state;
-    assert_int_equal(mkdir(gr_pack_path("locked"), 0500), 0);
-    assert_int_equal(mkdir(gr_pack_path("photos/secret"), 0000), 0);
+    assert_int_equal(mkdir(gr_pack_at("locked"), 0500), 0);
+    assert_int_equal(mkdir(gr_pack_at("photos/secret"), 0000), 0);
     if (geteuid() != 0) { /* to root, nothing is forbidden: there its class is only empty */
         struct gr_outcome outcome = gr_pack_run(4, "out", NULL, NULL);
         gr_tool_contains(outcome.err, "photos/secret: cannot open: Permission denied");
         gr_outcome_release(&outcome);
-        assert_int_equal(rmdir(gr_pack_path("photos/secret")), 0);
+        assert_int_equal(rmdir(gr_pack_at("photos/secret")), 0);
         outcome = gr_pack_run(5, "locked", NULL, NULL);
         gr_tool_contains(outcome.err, "locked/unfinished.jsonl: cannot create: Permission denied");
         gr_outcome_release(&outcome);
@@ -316,7 +316,7 @@ static void damaged_images_are_skipped_counted_and_listed(void **state)
     gr_tool_contains(outcome.err, "photos/birch/birch_damaged.jpg: neither JPEG nor PNG");
     gr_tool_contains(outcome.err, "photos/ash/ash_empty.png: an empty file");
     gr_outcome_release(&outcome);
-    char *index = gr_tool_read(gr_pack_path("out/index.jsonl"));
+    char *index = gr_tool_read(gr_pack_at("out/index.jsonl"));
     gr_tool_contains(index, "birch_damaged.jpg: neither JPEG nor PNG");
     free(index);
 }
@@ -324,14 +324,14 @@ static void damaged_images_are_skipped_counted_and_listed(void **state)
 static void data_without_a_readable_image_make_no_pack(void **state)
 {
     (void)state;
-    assert_int_equal(mkdir(gr_pack_path("bad"), 0700), 0);
-    assert_int_equal(mkdir(gr_pack_path("bad/ash"), 0700), 0);
+    assert_int_equal(mkdir(gr_pack_at("bad"), 0700), 0);
+    assert_int_equal(mkdir(gr_pack_at("bad/ash"), 0700), 0);
     append("bad/ash/1.jpg", "damaged");
     struct gr_outcome outcome =
-        gr_tool_run(4, "data", "pack", gr_pack_path("bad"), "-o", gr_pack_path("out"), NULL);
+        gr_tool_run(4, "data", "pack", gr_pack_at("bad"), "-o", gr_pack_at("out"), NULL);
     gr_tool_contains(outcome.err, "none of its images can be read");
     gr_outcome_release(&outcome);
-    assert_int_not_equal(access(gr_pack_path("out/index.jsonl"), F_OK), 0);
+    assert_int_not_equal(access(gr_pack_at("out/index.jsonl"), F_OK), 0);
 }
 
 #define SENTENCE(name) cmocka_unit_test_setup_teardown(name, gr_pack_set_up, gr_folder_tear_down)

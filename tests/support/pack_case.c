@@ -23,7 +23,7 @@
 
 enum { PATHS = 30, SIDE_MOST = 96 };
 
-const char *gr_pack_path(const char *name)
+const char *gr_pack_at(const char *name)
 {
     static char paths[PATHS][GR_FOLDER_PATH];
     static int next;
@@ -63,21 +63,21 @@ int gr_pack_set_up(void **state)
     static const char *const classes[GR_PACK_CLASSES] = {"ash", "birch", "cedar", "dogwood"};
     if (gr_tool_set_up(state) != 0)
         return -1;
-    assert_int_equal(mkdir(gr_pack_path("photos"), 0700), 0);
+    assert_int_equal(mkdir(gr_pack_at("photos"), 0700), 0);
     for (int i = 0; i < GR_PACK_PICTURES; i++) {
         char name[64];
         const char *class = classes[i * GR_PACK_CLASSES / GR_PACK_PICTURES];
         snprintf(name, sizeof name, "photos/%s", class);
-        mkdir(gr_pack_path(name), 0700);
+        mkdir(gr_pack_at(name), 0700);
         snprintf(name, sizeof name, "photos/%s/%s_%03d.%s", class, class, i, i % 2 ? "jpg" : "png");
-        make_picture(gr_pack_path(name), i);
+        make_picture(gr_pack_at(name), i);
     }
     return 0;
 }
 
 struct gr_outcome gr_pack_run(int status, const char *out, const char *option, const char *value)
 {
-    return gr_tool_run(status, "data", "pack", gr_pack_path("photos"), "-o", gr_pack_path(out),
+    return gr_tool_run(status, "data", "pack", gr_pack_at("photos"), "-o", gr_pack_at(out),
                        "--size", "48", "--shard-size", "64K", option, value, NULL);
 }
 
@@ -86,7 +86,7 @@ int gr_pack_lines(const char *out)
     char name[GR_FOLDER_PATH];
     int lines = 0;
     snprintf(name, sizeof name, "%s/unfinished.jsonl", out);
-    FILE *file = fopen(gr_pack_path(name), "rb");
+    FILE *file = fopen(gr_pack_at(name), "rb");
     if (!file)
         return -1;
     for (int c; (c = getc(file)) != EOF;)
@@ -100,7 +100,7 @@ static void expect_same_file(const char *folder, const char *with, const char *n
     char path[2][GR_FOLDER_PATH];
     snprintf(path[0], sizeof path[0], "%.400s/%.400s", folder, name);
     snprintf(path[1], sizeof path[1], "%.400s/%.400s", with, name);
-    FILE *a = fopen(gr_pack_path(path[0]), "rb"), *b = fopen(gr_pack_path(path[1]), "rb");
+    FILE *a = fopen(gr_pack_at(path[0]), "rb"), *b = fopen(gr_pack_at(path[1]), "rb");
     if (!a || !b)
         fail_msg("%s is only in one of %s and %s", name, folder, with);
     int x, y;
@@ -116,7 +116,7 @@ static void expect_same_file(const char *folder, const char *with, const char *n
 
 static int compare_all(const char *folder, const char *with)
 {
-    DIR *dir = opendir(gr_pack_path(folder));
+    DIR *dir = opendir(gr_pack_at(folder));
     int count = 0;
     assert_non_null(dir);
     for (const struct dirent *entry; (entry = readdir(dir));) {
@@ -138,7 +138,7 @@ void gr_pack_expect_same(const char *a, const char *b)
 
 void gr_pack_copy_file(const char *from, const char *to)
 {
-    FILE *a = fopen(gr_pack_path(from), "rb"), *b = fopen(gr_pack_path(to), "wb");
+    FILE *a = fopen(gr_pack_at(from), "rb"), *b = fopen(gr_pack_at(to), "wb");
     assert_true(a && b);
     for (int c; (c = getc(a)) != EOF;)
         putc(c, b);

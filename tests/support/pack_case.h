@@ -14,7 +14,7 @@
 enum { GR_PACK_PICTURES = 40, GR_PACK_CLASSES = 4 };
 
 /* A path in the test's folder; each of the last thirty stays valid. */
-const char *gr_pack_path(const char *name);
+const char *gr_pack_at(const char *name);
 
 /*
  * CMocka's setup: the tool's, and "photos" with GR_PACK_PICTURES noisy pictures of different sizes
