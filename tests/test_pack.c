@@ -53,23 +53,24 @@ static void append(const char *name, const char *text)
     assert_int_equal(fclose(file), 0);
 }
 
-/* Runs until unfinished.jsonl has that many shards, and kills it there. */
-static void kill_after(const char *out, int shards)
+/* Runs until unfinished.jsonl has that many shards, and sends a signal; how it ended. */
+static int stop_after(const char *out, int shards, int number)
 {
+    int status = 0;
     const struct gr_tool_streams streams = {"/dev/null", "/dev/null"};
     const pid_t pid =
         gr_tool_start(&streams, "data", "pack", gr_pack_at("photos"), "-o", gr_pack_at(out),
                       "--size", "48", "--shard-size", "64K", "--threads", "1", NULL);
     for (int i = 0; i < 100000 && gr_pack_lines(out) < shards; i++) {
-        struct stat status;
         char index[64];
         snprintf(index, sizeof index, "%s/index.jsonl", out);
-        if (stat(gr_pack_at(index), &status) == 0)
+        if (access(gr_pack_at(index), F_OK) == 0)
             break; /* it was faster */
         nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
     }
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    kill(pid, number);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
 }
 
 /*
@@ -132,9 +133,19 @@ static void a_run_that_was_killed_goes_on(void **state)
     for (int i = 0; i < shards; i++) {
         char out[32];
         snprintf(out, sizeof out, "killed%d", i);
-        kill_after(out, i);
+        stop_after(out, i, SIGKILL);
         finish(out);
     }
+}
+
+static void a_run_that_was_asked_to_stop_goes_on(void **state)
+{
+    (void)state;
+    make_whole();
+    const int status = stop_after("stopped", 1, SIGTERM);
+    assert_true(WIFEXITED(status));
+    assert_true(WEXITSTATUS(status) == 143 || WEXITSTATUS(status) == 0); /* it may be faster */
+    finish("stopped");
 }
 
 static void what_was_cut_short_is_made_again(void **state)
@@ -342,6 +353,7 @@ int main(void)
         SENTENCE(threads_do_not_show),
         SENTENCE(a_run_goes_on_after_any_shard),
         SENTENCE(a_run_that_was_killed_goes_on),
+        SENTENCE(a_run_that_was_asked_to_stop_goes_on),
         SENTENCE(what_was_cut_short_is_made_again),
         SENTENCE(an_index_makes_it_whole),
         SENTENCE(without_room_for_a_shard_it_says_so_and_goes_on_later),

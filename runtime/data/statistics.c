@@ -3,6 +3,8 @@
  */
 #include "data/statistics.h"
 
+#include "base/vector_clones.h"
+
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +30,8 @@ static void add_grey(struct gr_pixel_sums *sums, const uint8_t *pixel, int64_t c
     sums->product[0] += product;
 }
 
-static void add_colour(struct gr_pixel_sums *sums, const uint8_t *pixel, int64_t count)
+GR_VECTOR_CLONES static void add_colour(struct gr_pixel_sums *sums, const uint8_t *pixel,
+                                        int64_t count)
 {
     uint32_t sum[GR_RGB] = {0}, product[GR_PRODUCTS] = {0};
     for (int64_t i = 0; i < count; i++) {
