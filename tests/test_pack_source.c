@@ -348,6 +348,25 @@ static void weights_remember_the_colours_of_the_pack(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* Trained on folders, a model has had ImageNet's mean, and keeps it where a pack is near. */
+static void weights_of_other_data_do_not_get_the_colours_of_a_pack(void **state)
+{
+    (void)state;
+    struct gr_outcome outcome = gr_tool_run(0, "data", "pack", gr_tool_model(), "train", "--set",
+                                            "data.train={imagefolder: {path: photos}}", "-o",
+                                            gr_pack_at("packed"), "--size", "16", NULL);
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "train", gr_tool_model(), "--set", parts, "--set",
+                          "data.train={imagefolder: {path: photos}, transform: [{crop: {size: 8}}, "
+                          "mean, scale]}",
+                          "--out", gr_pack_at("run"), "--epochs", "1", NULL);
+    gr_outcome_release(&outcome);
+    const double usual = loss_of("run/best.safetensors",
+                                 "data.val.transform=[{resize: {shortest: 16}}, {crop: {size: 8}}, "
+                                 "{mean: {values: [123.68, 116.779, 103.939]}}, scale]");
+    assert_true(fabs(loss_of("run/best.safetensors", "train.batch=8") - usual) < 1e-6);
+}
+
 static void each_part_of_a_model_becomes_a_folder(void **state)
 {
     (void)state;
@@ -474,6 +493,7 @@ int main(void)
         SENTENCE(transforms_without_numbers_take_those_of_the_pack),
         SENTENCE(a_mean_of_other_channels_is_refused),
         SENTENCE(weights_remember_the_colours_of_the_pack),
+        SENTENCE(weights_of_other_data_do_not_get_the_colours_of_a_pack),
         SENTENCE(each_part_of_a_model_becomes_a_folder),
         SENTENCE(data_that_are_no_files_can_be_packed),
         SENTENCE(a_pack_that_is_not_finished_is_refused),
