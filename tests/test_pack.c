@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/make_png.h"
 #include "support/pack_case.h"
 
 /* What an uninterrupted run makes, in "whole"; how many shards that is. */
@@ -332,6 +333,20 @@ static void damaged_images_are_skipped_counted_and_listed(void **state)
     free(index);
 }
 
+static void pictures_that_JPEG_has_no_room_for_are_skipped(void **state)
+{
+    static const uint8_t pixels[2 * 600 * 3];
+    (void)state;
+    assert_true(gr_make_rgb_png(gr_pack_at("photos/ash/ash_long.png"), pixels, 2, 600));
+    struct gr_outcome outcome =
+        gr_tool_run(0, "data", "pack", gr_pack_at("photos"), "-o", gr_pack_at("out"), "--size",
+                    "256", "--keep", "whole", NULL);
+    gr_tool_contains(outcome.err,
+                     "photos/ash/ash_long.png: 256×76800 pixels: a side of JPEG has at "
+                     "most 65500");
+    gr_outcome_release(&outcome);
+}
+
 static void data_without_a_readable_image_make_no_pack(void **state)
 {
     (void)state;
@@ -363,6 +378,7 @@ int main(void)
         SENTENCE(other_archives_are_not_written_over),
         SENTENCE(a_folder_that_cannot_be_written_is_told),
         SENTENCE(damaged_images_are_skipped_counted_and_listed),
+        SENTENCE(pictures_that_JPEG_has_no_room_for_are_skipped),
         SENTENCE(data_without_a_readable_image_make_no_pack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
  */
 #include "data/jpeg_write.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,10 @@ bool gr_jpeg_encode(const struct gr_view *view, int quality, uint8_t **bytes, si
                     struct gr_error *err)
 {
     struct encoder encoder = {.size = 0};
+    if (view->height > JPEG_MAX_DIMENSION || view->width > JPEG_MAX_DIMENSION)
+        return gr_fail(err, GR_ERR_DATA,
+                       "%" PRId64 "×%" PRId64 " pixels: a side of JPEG has at most %ld",
+                       view->height, view->width, JPEG_MAX_DIMENSION);
     encoder.info.err = jpeg_std_error(&encoder.manager);
     encoder.manager.error_exit = on_error;
     encoder.manager.output_message = on_output;

@@ -52,13 +52,25 @@ struct packer {
     struct batch making, writing;
     int64_t batch; /* most images of one */
     struct scratch scratch[THREADS_MAX];
-    struct gr_error write_err;
+    struct gr_error write_err, make_err; /* other than of data */
     atomic_int_fast64_t done;
-    atomic_bool no_memory;
+    atomic_bool failed; /* and make_err is the first thread's */
     double start;
 };
 
 /* ---- one image --------------------------------------------------------------------------- */
+
+/* Of the view that was read: smaller, summed up, and as JPEG. */
+static bool make_small(struct packer *packer, struct scratch *scratch, struct gr_pipeline_run *run,
+                       struct gr_view *view, struct made *made, struct gr_error *err)
+{
+    if (!gr_pipeline_place(run, view, view, err))
+        return false;
+    if (!gr_view_make_dense(view, &scratch->dense))
+        return gr_fail_memory(err, "packing an image");
+    gr_pixel_sums_add(&made->sums, view);
+    return gr_jpeg_encode(view, packer->packing->quality, &made->bytes, &made->size, err);
+}
 
 static bool make(struct packer *packer, struct scratch *scratch, int64_t index, struct made *made,
                  struct gr_error *err)
@@ -66,22 +78,16 @@ static bool make(struct packer *packer, struct scratch *scratch, int64_t index, 
     const struct gr_packing *p = packer->packing;
     const struct gr_random_key key = {{0}, 0, 0}; /* nothing is drawn */
     struct gr_pipeline_run run;
+    struct gr_error inner = {0};
     struct gr_view view;
+    char name[NAME];
     gr_pipeline_start(&run, &packer->pipeline, &key, &scratch->pipeline);
     if (!p->source->read(p->samples, index, &run.target, &scratch->source, &view, err))
         return false;
-    if (!gr_pipeline_place(&run, &view, &view, err)) {
-        struct gr_error inner = *err;
-        char name[NAME];
-        p->source->name(p->samples, index, name, sizeof name);
-        *err = (struct gr_error){0};
-        return gr_fail(err, inner.status, "%s: %s", name, inner.message);
-    }
-    if (!gr_view_make_dense(&view, &scratch->dense))
-        return gr_fail_memory(err, "packing an image");
-    made->sums = (struct gr_pixel_sums){0};
-    gr_pixel_sums_add(&made->sums, &view);
-    return gr_jpeg_encode(&view, p->quality, &made->bytes, &made->size, err);
+    if (make_small(packer, scratch, &run, &view, made, &inner))
+        return true;
+    p->source->name(p->samples, index, name, sizeof name);
+    return gr_fail(err, inner.status, "%s: %s", name, inner.message);
 }
 
 static void clear(struct made *made)
@@ -98,13 +104,21 @@ static bool make_one(struct packer *packer, int thread, int64_t i)
     const uint32_t index = packer->order[packer->making.first + i];
     if (make(packer, &packer->scratch[thread], index, made, &err))
         return true;
-    made->message = err.status == GR_ERR_DATA ? strdup(err.message) : NULL;
-    if (!made->message)
-        atomic_store(&packer->no_memory, true);
-    return made->message != NULL;
+    if (err.status == GR_ERR_DATA && (made->message = strdup(err.message)))
+        return true;
+    if (!atomic_exchange(&packer->failed, true))
+        packer->make_err = err;
+    return false;
 }
 
 /* ---- writing ----------------------------------------------------------------------------- */
+
+/* What the last '/' or ':', which stands between an archive and its member, leaves of a name. */
+static const char *own_name(const char *name)
+{
+    const char *base = gr_base_name(name), *colon = strrchr(base, ':');
+    return colon ? colon + 1 : base;
+}
 
 /* The image's number and what is left of its name: "00001234-n01440764_10026". */
 static void key_of(const struct packer *packer, int64_t place, char key[KEY])
@@ -112,8 +126,7 @@ static void key_of(const struct packer *packer, int64_t place, char key[KEY])
     const struct gr_packing *p = packer->packing;
     char name[NAME];
     p->source->name(p->samples, packer->order[place], name, sizeof name);
-    const char *base = gr_base_name(name);
-    const char *dot = strrchr(base, '.');
+    const char *base = own_name(name), *dot = strrchr(base, '.');
     int length = snprintf(key, KEY, "%08" PRId64 "-", place);
     for (const char *c = base; *c && c != dot && length + 1 < KEY; c++) {
         const bool plain = strchr("_-", *c) || (*c >= '0' && *c <= '9') ||
@@ -233,8 +246,8 @@ static bool run(struct packer *packer, struct gr_error *err)
     }
     if (packer->write_err.status)
         gr_fail(err, packer->write_err.status, "%s", packer->write_err.message);
-    if (atomic_load(&packer->no_memory))
-        gr_fail_memory(err, "packing");
+    if (packer->make_err.status)
+        gr_fail(err, packer->make_err.status, "%s", packer->make_err.message);
     return done && (!gr_shard_is_open(&packer->writer) || keep_shard(packer, count, err));
 }
 
@@ -247,7 +260,7 @@ static void fingerprint(const struct gr_packing *p, char text[32])
     for (int64_t i = 0; i < p->samples->count; i++) {
         char name[NAME];
         p->source->name(p->samples, i, name, sizeof name);
-        const char *base = gr_base_name(name);
+        const char *base = own_name(name);
         const uint64_t word = (uint64_t)p->samples->labels[i] << 32 | gr_crc32c(base, strlen(base));
         hash = (hash ^ word) * 0xbf58476d1ce4e5b9u;
         hash ^= hash >> 29;
