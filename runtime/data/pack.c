@@ -18,7 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_MAX = 64, IMAGES_A_THREAD = 32, NAME = 1024, KEY = 80 };
+enum { THREADS_MAX = 64, NAME = 1024, KEY = 80 };
+
+/* Images of a batch for each thread, at most: fewer of large ones, to bound what waits in memory.
+ */
+enum { IMAGES_MOST = 32, IMAGES_LEAST = 2, PIXELS_A_THREAD = IMAGES_MOST * 256 * 256 };
 
 /* An image made small, or why it could not be. */
 struct made {
@@ -352,7 +356,9 @@ static bool set_up(struct packer *packer, struct gr_error *err)
     const struct gr_packing *p = packer->packing;
     const struct gr_random_key key = gr_random_key(0, GR_RANDOM_SHUFFLE, UINT32_MAX, 0);
     const int threads = p->threads < THREADS_MAX ? p->threads : THREADS_MAX;
-    packer->batch = IMAGES_A_THREAD * (int64_t)(threads > 0 ? threads : 1);
+    const int64_t fit = PIXELS_A_THREAD / (p->size * p->size);
+    packer->batch = fit > IMAGES_MOST ? IMAGES_MOST : fit < IMAGES_LEAST ? IMAGES_LEAST : fit;
+    packer->batch *= threads;
     packer->order = calloc((size_t)p->samples->count, sizeof *packer->order);
     packer->making.items = calloc((size_t)packer->batch, sizeof *packer->making.items);
     packer->writing.items = calloc((size_t)packer->batch, sizeof *packer->writing.items);
