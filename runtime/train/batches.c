@@ -175,7 +175,8 @@ bool gr_batches_open_given(struct gr_batches *batches, struct gr_model *model,
 {
     const struct gr_context *context = model->context;
     *batches = (struct gr_batches){.model = model, .part = *part};
-    if (!gr_batches_inputs(model, &batches->image, &batches->label, err))
+    if (!gr_batches_inputs(model, &batches->image, &batches->label, err) ||
+        !gr_batches_statistics(model, false, &batches->part.statistics, err))
         return false;
     batches->dataset = gr_dataset_open(&batches->part, &batches->image->shape,
                                        batches->label ? batches->label->classes : 0, context->log,

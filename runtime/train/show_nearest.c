@@ -93,6 +93,8 @@ static bool open_dataset(struct gallery *g, const struct gr_model_input *image,
 {
     const struct gr_context *context = g->options->model->context;
     const size_t elements = (size_t)gr_shape_count(&image->shape);
+    if (!gr_batches_statistics(g->options->model, false, &g->part.statistics, err))
+        return false;
     g->dataset = gr_dataset_open(&g->part, &image->shape, 0, context->log, context->log_user, err);
     g->scratch = gr_scratch_new();
     g->values = calloc(elements, sizeof *g->values);
