@@ -416,7 +416,9 @@ struct gr_progress {
 typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 
 struct gr_train_options {
-    const char *out; /* run folder: model.yaml, metrics.jsonl, events of TensorBoard, checkpoints */
+    /* Run folder: model.yaml, metrics and steps as JSON lines, events of TensorBoard, checkpoints,
+     * report.html. */
+    const char *out;
     const char *resume;    /* run folder to go on from, or NULL */
     const char *weights;   /* to start from, or NULL; a run resumed has its own */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
@@ -427,6 +429,7 @@ struct gr_train_options {
     int64_t max_corrupt;  /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;
+    const char *command; /* how it was asked for, to be told in the report; or NULL */
 };
 
 struct gr_train_result {
@@ -753,6 +756,17 @@ bool gr_show_nearest(const struct gr_features *features, const struct gr_nearest
  */
 bool gr_show_filters(struct gr_model *model, const char *node, bool together, const char *path,
                      struct gr_error *err);
+
+/* ---- reports ----------------------------------------------------------------------------- */
+
+/*
+ * Writes a page of HTML, complete in itself, about the training runs in these folders, 1 to 16:
+ * settings, figures, curves, confusion matrices, filters, networks; several side by side. gr_train
+ * writes that of its own run, report.html in its folder. Damaged lines of a run's records are left
+ * out with a warning; a folder without records of a run is a data error.
+ */
+bool gr_report_write(struct gr_context *context, const char *const *folders, size_t count,
+                     const char *path, struct gr_error *err);
 
 /* ---- checks and documentation ------------------------------------------------------------ */
 

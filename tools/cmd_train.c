@@ -57,6 +57,7 @@ static int train_in(const struct gr_session *session, const char *out)
     struct gr_display display = {.quiet = settings->quiet, .epoch_lines = true};
     struct gr_train_result result = {0};
     struct gr_error err = {0};
+    char *command = gr_settings_command_line(settings);
     const struct gr_train_options options = {
         .out = out,
         .resume = settings->resume,
@@ -69,10 +70,12 @@ static int train_in(const struct gr_session *session, const char *out)
         .max_corrupt = settings->max_corrupt ? settings->max_corrupt : -1,
         .progress = gr_display_progress,
         .progress_user = &display,
+        .command = command,
     };
     gr_interrupt_watch();
     const bool ok = gr_train(session->model, &options, &result, &err);
     gr_display_end(&display);
+    free(command);
     if (!ok)
         return gr_tool_error(&err);
     tell_result(session, &result, out);
@@ -185,8 +188,10 @@ const struct gr_command gr_command_train = {
         "Trains the model on the part 'train' of its data, and after each epoch validates it on "
         "the part 'val'.\n\n"
         "The run folder receives model.yaml (the model as trained), metrics.jsonl (one JSON object "
-        "for each stage of each epoch), an event file of the same for TensorBoard, and the "
-        "checkpoints latest.safetensors and best.safetensors. Ctrl-C saves and stops; --resume "
+        "for each stage of each epoch), steps.jsonl (one for each step), an event file for "
+        "TensorBoard, the checkpoints latest.safetensors and best.safetensors, and report.html, "
+        "written anew after each epoch: curves, confusion matrix, filters and network as one page "
+        "for any browser ('graph-runner report' compares runs). Ctrl-C saves and stops; --resume "
         "goes on from there.",
     .options = options,
     .tunes = true,

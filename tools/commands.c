@@ -12,6 +12,7 @@ const struct gr_command *const gr_commands[] = {
     &gr_command_train,
     &gr_command_eval,
     &gr_command_predict,
+    &gr_command_report,
     &gr_command_features,
     &gr_command_nearest,
     &gr_command_filters,

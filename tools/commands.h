@@ -42,7 +42,7 @@ void gr_help_print(FILE *file, const struct gr_command *command);
 extern const struct gr_command gr_command_bench, gr_command_check, gr_command_data,
     gr_command_data_check, gr_command_data_pack, gr_command_data_show, gr_command_dot,
     gr_command_eval, gr_command_features, gr_command_filters, gr_command_gradcheck, gr_command_help,
-    gr_command_nearest, gr_command_ops, gr_command_plan, gr_command_predict, gr_command_run,
-    gr_command_summary, gr_command_train;
+    gr_command_nearest, gr_command_ops, gr_command_plan, gr_command_predict, gr_command_report,
+    gr_command_run, gr_command_summary, gr_command_train;
 
 #endif

@@ -12,7 +12,8 @@
 
 static int run_command(const struct gr_command *command, char **arguments, size_t count)
 {
-    struct gr_settings settings = {.command = command};
+    struct gr_settings settings = {
+        .command = command, .arguments = arguments, .n_arguments = count};
     int status = GR_ERR_USAGE;
     if (!gr_options_parse(&settings, arguments, count))
         goto out;

@@ -1,11 +1,12 @@
 /*
- * The lists in the settings; see settings.h.
+ * The lists in the settings, and the settings as they were given; see settings.h.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* strndup */
+#define _GNU_SOURCE /* strndup, open_memstream */
 #endif
-#include "settings.h"
+#include "commands.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,4 +41,36 @@ void gr_settings_release(struct gr_settings *settings)
     words_release(&settings->except);
     words_release(&settings->rename);
     words_release(&settings->freeze);
+}
+
+static void add_word(FILE *file, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_=+./:,@%";
+    if (*word && word[strspn(word, plain)] == '\0') {
+        fputs(word, file);
+        return;
+    }
+    fputc('\'', file);
+    for (; *word; word++)
+        fputs(*word == '\'' ? "'\\''" : (char[]){*word, '\0'}, file);
+    fputc('\'', file);
+}
+
+char *gr_settings_command_line(const struct gr_settings *settings)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    if (!file)
+        return NULL;
+    fprintf(file, "graph-runner %s", settings->command->name);
+    for (size_t i = 0; i < settings->n_arguments; i++) {
+        fputc(' ', file);
+        add_word(file, settings->arguments[i]);
+    }
+    if (fclose(file) == 0)
+        return text;
+    free(text);
+    return NULL;
 }

@@ -18,6 +18,8 @@ struct gr_words {
 
 struct gr_settings {
     const struct gr_command *command;
+    char *const *arguments; /* [n_arguments] that followed its name, borrowed */
+    size_t n_arguments;
     struct gr_words operands;
 
     /* Common to all commands that read a model. */
@@ -45,6 +47,9 @@ struct gr_settings {
 };
 
 void gr_settings_release(struct gr_settings *settings);
+
+/* The command line, quoted where a shell needs it; for the caller to free. NULL: out of memory. */
+char *gr_settings_command_line(const struct gr_settings *settings);
 
 /* Adds a copy of the first length bytes; false: out of memory. */
 bool gr_words_add(struct gr_words *words, const char *text, size_t length);

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/sheet.h"
 #include "graph/params.h"
 #include "model/model.h"
+#include "train/filters.h"
 
 enum { RGB = 3, FIGURE_COLUMNS = 16, TEXT = 256, PLANE_LEAST = 12, MOST_NAMES = 64 };
 
@@ -115,28 +115,51 @@ static bool paint(struct gr_sheet *sheet, const struct filters *filters, struct 
     return true;
 }
 
-static bool show(const struct gr_model *model, const char *name, const struct filters *filters,
-                 const char *path, struct gr_error *err)
+static int64_t fitting(int64_t room, int64_t W)
 {
-    const bool figure = filters->tiles == 1;
-    const int64_t side = filters->H > filters->W ? filters->H : filters->W;
+    const int64_t scale = room / W;
+    return scale < 1 ? 1 : scale > 12 ? 12 : scale;
+}
+
+bool gr_filters_draw(struct gr_sheet *sheet, const float *weights, const struct gr_shape *shape,
+                     bool together, int64_t width, const char *title, struct gr_error *err)
+{
+    const bool figure = shape->dim[1] == RGB;
+    const struct filters filters = {.weights = weights,
+                                    .O = shape->dim[0],
+                                    .H = shape->dim[2],
+                                    .W = shape->dim[3],
+                                    .tiles = figure ? 1 : shape->dim[1],
+                                    .channels = figure ? RGB : 1,
+                                    .together = together};
+    const int64_t side = filters.H > filters.W ? filters.H : filters.W;
+    const bool grid = figure || shape->dim[1] == 1;
+    const int64_t gap = grid ? 4 : 2, scale = figure ? 0 : (PLANE_LEAST + side - 1) / side;
+    const int64_t columns = !grid                        ? filters.tiles
+                            : filters.O < FIGURE_COLUMNS ? filters.O
+                                                         : FIGURE_COLUMNS;
+    const struct gr_sheet_options options = {
+        .count = filters.O * filters.tiles,
+        .height = filters.H,
+        .width = filters.W,
+        .columns = columns,
+        .scale = width ? fitting(width / columns - gap, filters.W) : scale,
+        .gap = gap,
+        .bare = true,
+        .title = title};
+    return gr_sheet_init(sheet, &options, err) && paint(sheet, &filters, err);
+}
+
+static bool show(const struct gr_model *model, const struct gr_stored *stored, const float *weights,
+                 bool together, const char *path, struct gr_error *err)
+{
+    const struct gr_shape *shape = &stored->value.shape;
     struct gr_sheet sheet = {0};
     char title[TEXT];
     snprintf(title, sizeof title, "%s: %s, %" PRId64 " x %" PRId64 " x %" PRId64 " x %" PRId64 "%s",
-             gr_model_name(model), name, filters->O, filters->tiles * filters->channels, filters->H,
-             filters->W, filters->together ? ", together" : "");
-    const struct gr_sheet_options options = {.count = filters->O * filters->tiles,
-                                             .height = filters->H,
-                                             .width = filters->W,
-                                             .columns = !figure ? filters->tiles
-                                                        : filters->O < FIGURE_COLUMNS
-                                                            ? filters->O
-                                                            : FIGURE_COLUMNS,
-                                             .scale = figure ? 0 : (PLANE_LEAST + side - 1) / side,
-                                             .gap = figure ? 4 : 2,
-                                             .bare = true,
-                                             .title = title};
-    const bool ok = gr_sheet_init(&sheet, &options, err) && paint(&sheet, filters, err) &&
+             gr_model_name(model), stored->value.name, shape->dim[0], shape->dim[1], shape->dim[2],
+             shape->dim[3], together ? ", together" : "");
+    const bool ok = gr_filters_draw(&sheet, weights, shape, together, 0, title, err) &&
                     gr_picture_write(&sheet.picture, path, err);
     gr_sheet_release(&sheet);
     return ok;
@@ -148,20 +171,11 @@ bool gr_show_filters(struct gr_model *model, const char *node, bool together, co
     const struct gr_stored *stored = find(model, node, err);
     if (!stored)
         return false;
-    const struct gr_shape *shape = &stored->value.shape;
-    const size_t count = (size_t)gr_shape_count(shape);
-    const bool colour = shape->dim[1] == RGB;
+    const size_t count = (size_t)gr_shape_count(&stored->value.shape);
     float *weights = malloc(count * sizeof *weights); /* [O, I, H, W] */
-    const struct filters filters = {.weights = weights,
-                                    .O = shape->dim[0],
-                                    .H = shape->dim[2],
-                                    .W = shape->dim[3],
-                                    .tiles = colour ? 1 : shape->dim[1],
-                                    .channels = colour ? RGB : 1,
-                                    .together = together};
     const bool ok = (weights || gr_fail_memory(err, "painting filters")) &&
                     gr_params_get(model->params, stored, weights, count, err) &&
-                    show(model, stored->value.name, &filters, path, err);
+                    show(model, stored, weights, together, path, err);
     free(weights);
     return ok;
 }

@@ -16,6 +16,7 @@
 #include "train/divergence.h"
 #include "train/evaluate.h"
 #include "train/events.h"
+#include "train/journal.h"
 #include "train/metrics.h"
 
 enum { PATH_SIZE = 4096, STEPS_AN_EVENT = 100 };
@@ -27,6 +28,7 @@ struct trainer {
     struct gr_plan *plan, *validation_plan;
     struct gr_metrics *metrics;
     struct gr_events *events;
+    struct gr_journal *journal;
     struct gr_standing standing;
     const char *monitor;
     bool higher_is_better;
@@ -97,7 +99,14 @@ static bool open_folder(struct trainer *t, struct gr_error *err)
     if (!t->metrics || !path_in(t, GR_EVENTS_NAME, path, err))
         return false;
     t->events = gr_events_open(path, t->options->resume != NULL, err);
-    return t->events != NULL;
+    const struct gr_journal_facts facts = {.monitor = t->monitor,
+                                           .higher_is_better = t->higher_is_better,
+                                           .batch = t->plan->options.batch,
+                                           .epochs = t->epochs,
+                                           .steps_per_epoch = t->steps_per_epoch,
+                                           .step = t->standing.step,
+                                           .validation = t->validation_plan};
+    return t->events && (t->journal = gr_journal_open(t->model, t->options, &facts, err));
 }
 
 static bool save(struct trainer *t, const char *name, struct gr_error *err)
@@ -183,8 +192,8 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     t->plan = gr_plan_new(model, &options, err);
     if (!t->plan || !check_trainable(t->plan, err))
         return false;
-    if ((t->validation.loader &&
-         !(t->validation_plan = gr_evaluation_plan(model, batch, o->precision, NULL, err))))
+    if ((t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
+                                       model, batch, o->precision, gr_journal_scores(model), err))))
         return false;
     if (o->resume) { /* after the plan, which made the optimizer's states */
         char path[PATH_SIZE];
@@ -267,6 +276,7 @@ static bool show_validation(void *user, const struct gr_progress *progress)
 static bool record(struct trainer *t, const char *stage, const struct gr_eval_result *means,
                    double rate, double seconds, struct gr_error *err)
 {
+    const double waited = gr_loader_wait_seconds(t->data.loader) - t->wait_start;
     struct gr_metric pairs[GR_MAX_METRICS + 8] = {{"epoch", (double)(t->standing.epoch + 1)},
                                                   {"step", (double)t->standing.step},
                                                   {"loss", means->loss}};
@@ -277,13 +287,25 @@ static bool record(struct trainer *t, const char *stage, const struct gr_eval_re
     pairs[n++] =
         (struct gr_metric){"images_per_second", seconds > 0 ? (double)means->images / seconds : 0};
     pairs[n++] = (struct gr_metric){"seconds", seconds};
+    if (strcmp(stage, "train") == 0)
+        pairs[n++] = (struct gr_metric){"wait_share", seconds > 0 ? waited / seconds : 0};
     return gr_metrics_write(t->metrics, stage, pairs, n, err) &&
+           gr_journal_stage(t->journal, stage, pairs, n, err) &&
            gr_events_write(t->events, stage, t->standing.step, pairs + 2, n - 2, err);
 }
 
-/* The curve within an epoch, for TensorBoard: at some scale an epoch takes hours. */
-static bool record_step(struct trainer *t, double rate, struct gr_error *err)
+/* The curve within an epoch, at some scale for hours; for TensorBoard now and then. */
+static bool record_step(struct trainer *t, int64_t images, double rate, struct gr_error *err)
 {
+    const struct gr_curve_step step = {.step = t->standing.step,
+                                       .loss = gr_batches_loss(t->plan),
+                                       .learning_rate = rate,
+                                       .images = (double)images,
+                                       .seconds = gr_seconds() - t->start,
+                                       .wait =
+                                           gr_loader_wait_seconds(t->data.loader) - t->wait_start};
+    if (!gr_journal_step(t->journal, &step, err) || t->standing.step % STEPS_AN_EVENT != 0)
+        return !err->status;
     const struct gr_metric scalars[] = {{"loss", t->smoothed}, {"learning_rate", rate}};
     return gr_events_write(t->events, "step", t->standing.step, scalars, 2, err);
 }
@@ -344,7 +366,7 @@ static bool run_epoch(struct trainer *t, double *rate, struct gr_error *err)
         t->standing.step++;
         t->standing.batch = batch.index + 1;
         t->run_steps++;
-        if (t->standing.step % STEPS_AN_EVENT == 0 && !record_step(t, *rate, err))
+        if (!record_step(t, batch.count, *rate, err))
             return false;
         const bool last = t->standing.batch == t->steps_per_epoch;
         if (!show(t, t->standing.batch, *rate, last) ||
@@ -365,8 +387,9 @@ static bool validate(struct trainer *t, struct gr_eval_result *means, double rat
                                          .epochs = t->epochs,
                                          .total_step = t->standing.step,
                                          .learning_rate = rate};
-    if (!gr_evaluate_part(&t->validation, t->validation_plan, &progress, show_validation, t, NULL,
-                          NULL, means, &t->stopped, err))
+    gr_journal_validate(t->journal);
+    if (!gr_evaluate_part(&t->validation, t->validation_plan, &progress, show_validation, t,
+                          gr_journal_measure, t->journal, means, &t->stopped, err))
         return false;
     t->validation_seconds += means->seconds;
     return true;
@@ -414,9 +437,11 @@ static bool end_epoch(struct trainer *t, double rate, struct gr_error *err)
     if (best) {
         t->standing.best = value;
         t->standing.has_best = true;
-        if (!save(t, "best.safetensors", err))
+        if ((t->validation.loader && !gr_journal_best(t->journal, err)) ||
+            !save(t, "best.safetensors", err))
             return false;
     }
+    gr_journal_page(t->journal);
     const bool last = t->standing.epoch >= t->epochs || t->standing.schedule.finished;
     return (!last && t->standing.epoch % t->model->file->checkpoint_every != 0) ||
            save(t, "latest.safetensors", err);
@@ -439,6 +464,12 @@ bool gr_train(struct gr_model *model, const struct gr_train_options *options,
 {
     struct trainer t = {.model = model, .options = options};
     bool ok = set_up(&t, err) && train(&t, err);
+    gr_journal_close(t.journal, t.standing.step,
+                     !ok                            ? "failed"
+                     : t.standing.schedule.finished ? "plateau"
+                     : t.stopped                    ? "interrupted"
+                                                    : "finished",
+                     ok ? NULL : err->message);
     ok = gr_metrics_close(t.metrics, ok ? err : NULL) && ok;
     ok = gr_events_close(t.events, ok ? err : NULL) && ok;
     *result = (struct gr_train_result){

@@ -1,0 +1,66 @@
+/*
+ * What a training run leaves behind of its course, for the report: run.jsonl (each start and end),
+ * steps.jsonl (each step), confusion.csv (of the best validation) and, made of these and of the
+ * metrics, report.html. The figures are also kept in memory, thinned out, so that writing the page
+ * costs the same after a million steps.
+ */
+#ifndef GR_TRAIN_JOURNAL_H
+#define GR_TRAIN_JOURNAL_H
+
+#include "report/curve.h"
+#include "train/evaluate.h"
+
+struct gr_journal;
+
+/* How the run is set up. */
+struct gr_journal_facts {
+    const char *monitor; /* the figure that decides which epoch is best */
+    bool higher_is_better;
+    int64_t batch, epochs, steps_per_epoch;
+    int64_t step;                     /* training steps done before */
+    const struct gr_plan *validation; /* made with gr_journal_scores; NULL: there is none */
+};
+
+/*
+ * The model's class scores, which a validation needs as the last target of its plan (`extra` in
+ * gr_evaluation_plan) for its confusion matrix; NULL: it has none, or too many classes.
+ */
+const char *gr_journal_scores(const struct gr_model *model);
+
+/*
+ * Opens the records in the run folder; a resumed run goes on with those that are there. Model and
+ * options must outlive it. NULL and *err on failure.
+ */
+struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train_options *options,
+                                   const struct gr_journal_facts *facts, struct gr_error *err);
+
+/* Records a step. seconds and wait count from the start of the epoch. */
+bool gr_journal_step(struct gr_journal *journal, const struct gr_curve_step *step,
+                     struct gr_error *err);
+
+/* Takes the figures of a stage, as they are written to the metrics. */
+bool gr_journal_stage(struct gr_journal *journal, const char *stage, const struct gr_metric *pairs,
+                      size_t count, struct gr_error *err);
+
+/* A validation begins; its measure takes each batch. user is the journal. */
+void gr_journal_validate(struct gr_journal *journal);
+bool gr_journal_measure(void *user, const struct gr_plan *plan, const struct gr_batch *batch,
+                        struct gr_eval_result *result, struct gr_error *err);
+
+/* The last validation was the best: writes its confusion matrix. */
+bool gr_journal_best(struct gr_journal *journal, struct gr_error *err);
+
+/*
+ * Writes the page, unless that has been done a moment ago: it may take a twentieth of the time. A
+ * failure is a warning.
+ */
+void gr_journal_page(struct gr_journal *journal);
+
+/*
+ * The run ends after so many steps: "finished", "plateau", "interrupted" or "failed" with a message
+ * (else NULL). Writes the page and frees the journal; NULL is fine. Failures are warnings.
+ */
+void gr_journal_close(struct gr_journal *journal, int64_t step, const char *outcome,
+                      const char *message);
+
+#endif
