@@ -14,7 +14,7 @@ enum {
     NARROW = 528,
     HEIGHT = 290,
     LEFT = 56,
-    RIGHT = 14,
+    RIGHT = 20,
     TOP = 10,
     BOTTOM = 42,
     MOST_DOTS = 64,
@@ -104,6 +104,8 @@ static bool lay_out(struct plot *plot)
     const bool log = is_log(chart, &y);
     if (!log && y.low > 0 && (chart->from_zero || y.low < 0.4 * y.high))
         y.low = 0;
+    if (y.high < chart->reach)
+        y.high = chart->reach;
     plot->left = LEFT;
     plot->right = (chart->wide ? WIDE : NARROW) - RIGHT;
     plot->top = TOP;
@@ -270,7 +272,7 @@ static void add_legend(const struct gr_chart *chart, struct gr_text *out)
             continue;
         gr_text_add(out, "<li class=\"c%d %s\" data-group=\"%d\"><i></i>",
                     series->colour % GR_CHART_COLOURS, styles[series->style], series->group);
-        gr_html_text(out, series->name);
+        gr_html_text(out, series->legend ? series->legend : series->name);
         gr_text_add(out, "</li>");
     }
     gr_text_add(out, "</ul>\n");

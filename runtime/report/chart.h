@@ -15,8 +15,9 @@ enum gr_chart_style {
 };
 
 struct gr_chart_series {
-    const char *name;
-    int colour; /* from 0; they repeat after GR_CHART_COLOURS */
+    const char *name;   /* under the pointer */
+    const char *legend; /* in the legend; NULL: the name */
+    int colour;         /* from 0; they repeat after GR_CHART_COLOURS */
     enum gr_chart_style style;
     int group;           /* is shown and hidden as one, by the entry of the first in the legend */
     bool unlisted;       /* no entry in the legend */
@@ -35,6 +36,7 @@ struct gr_chart {
     bool whole_x;   /* x has no fractions: epochs */
     bool from_zero; /* y starts there */
     bool trim;      /* y leaves out rare extremes */
+    double reach;   /* y reaches at least so high */
     bool wide;      /* over the whole page */
     /* y is on a logarithmic scale where all but a tenth of the points span this ratio; 0: never. */
     double log_ratio;

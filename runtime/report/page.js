@@ -35,7 +35,7 @@
   const number = (value, percent) =>
     value === null ? "–"
     : percent ? (100 * value).toFixed(2) + " %"
-    : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7) ? value.toPrecision(3)
+    : value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7) ? String(Number(value.toPrecision(3)))
     : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en-US")
     : String(Number(value.toPrecision(5)));
 
@@ -92,7 +92,7 @@
       this.cursor = make(this.svg, "g", { class: "cursor" });
       make(this.cursor, "line", { x1: at, x2: at, y1: top, y2: bottom });
       this.tip = element(this.figure, "div", undefined, "tip");
-      element(this.tip, "small", this.data.xTitle + " " + Math.round(x.one.x[x.at]).toLocaleString("en-US"));
+      element(this.tip, "small", this.data.xTitle.replace(/s$/, "") + " " + Math.round(x.one.x[x.at]).toLocaleString("en-US"));
       for (const { one, at: i } of points) {
         const y = bottom - place(one.y[i], ys, log) * (bottom - top);
         if (y >= top - 4 && y <= bottom + 4)

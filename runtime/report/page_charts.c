@@ -134,13 +134,18 @@ static void draw(struct charts *charts, struct gr_chart chart)
 }
 
 /* Of several runs, the lines of each belong together and have one entry in the legend. */
-static struct gr_chart_series of_run(const struct charts *charts, size_t run, const char *name,
+static struct gr_chart_series of_run(struct charts *charts, size_t run, const char *name,
                                      int colour, int group)
 {
-    const bool several = charts->count > 1;
-    return (struct gr_chart_series){.name = several ? charts->runs[run].label : name,
-                                    .colour = several ? (int)run : colour,
-                                    .group = several ? (int)run : group};
+    struct gr_chart_series series = {.name = name, .colour = colour, .group = group};
+    if (charts->count == 1)
+        return series;
+    series.legend = charts->runs[run].label;
+    series.name = gr_pool_printf(&charts->pool, "%s, %s", series.legend, name);
+    charts->failed = charts->failed || !series.name;
+    series.name = series.name ? series.name : "";
+    series.colour = series.group = (int)run;
+    return series;
 }
 
 /* ---- the charts -------------------------------------------------------------------------- */
@@ -225,12 +230,8 @@ static void add_error(struct charts *charts, size_t run, int metric, bool val)
     const struct epochs *e = &charts->epochs[run];
     const bool several = charts->count > 1;
     const char *name = e->record->metrics[metric];
-    const char *text =
-        several ? gr_pool_printf(&charts->pool, "%s%s", charts->runs[run].label,
-                                 val ? "" : " (training)")
-                : gr_pool_printf(&charts->pool, "%s, %s", name, val ? "val." : "training");
-    struct gr_chart_series series = of_run(charts, run, "", val, 2 * metric + val);
-    series.name = text ? text : "";
+    const char *text = gr_pool_printf(&charts->pool, "%s, %s", name, val ? "val." : "training");
+    struct gr_chart_series series = of_run(charts, run, text ? text : "", val, 2 * metric + val);
     series.style = metric ? GR_CHART_DASHED : GR_CHART_DOTS;
     series.n = e->n;
     series.x = e->epoch;
@@ -261,7 +262,7 @@ static void draw_errors(struct charts *charts)
         gr_text_add(&note, "Solid: ");
         gr_html_text(&note, record->metrics[0]);
         gr_text_add(&note, record->n_metrics > 1 ? "; dashed: the others. " : ". ");
-        gr_text_add(&note, "Of validation.");
+        gr_text_add(&note, "Of validation, where there is one.");
     }
     if (charts->epochs[0].every > 1)
         gr_text_add(&note, " Thinned: of %zu epochs, every %zu. is drawn.", record->n_epochs,
@@ -315,8 +316,7 @@ static void draw_speed(struct charts *charts)
         raw.y = s->speed;
         if (charts->count == 1)
             add(charts, &raw);
-        add_either(charts, r, charts->count == 1 ? "smoothed" : "", s->even_speed,
-                   "images_per_second");
+        add_either(charts, r, "smoothed", s->even_speed, "images_per_second");
     }
     draw(charts, (struct gr_chart){.id = "speed",
                                    .title = "Throughput, images a second",
@@ -336,6 +336,7 @@ static void draw_wait(struct charts *charts)
     draw(charts, (struct gr_chart){.id = "wait",
                                    .title = "Share of the time that steps waited for data",
                                    .trim = true,
+                                   .reach = 0.01,
                                    .x_title = "training steps",
                                    .percent = true,
                                    .from_zero = true});
