@@ -41,7 +41,7 @@ static void mark_linear(struct gr_axis *axis, int marks, bool round)
 static void mark_log(struct gr_axis *axis)
 {
     static const double times[] = {1, 2, 5};
-    const double decades = log10(axis->high / axis->low);
+    const double decades = log10(axis->high) - log10(axis->low);
     const int every = decades > 12 ? (int)ceil(decades / 8) : 1;
     const size_t parts = decades < 2.5 ? 3 : 1;
     for (double power = floor(log10(axis->low)); power <= log10(axis->high); power += every)
@@ -58,14 +58,14 @@ struct gr_axis gr_axis_make(double low, double high, int marks, bool log, bool r
     if (log) {
         axis.low = low < 1e-290 ? 1e-290 : axis.low;
         if (axis.high < axis.low * 1.01) {
+            axis.high = 2 * axis.low;
             axis.low /= 2;
-            axis.high *= 2;
         }
         mark_log(&axis);
         return axis;
     }
     const double size = fabs(axis.low) > fabs(axis.high) ? fabs(axis.low) : fabs(axis.high);
-    if (axis.high - axis.low <= 1e-9 * size || axis.high <= axis.low) { /* one value */
+    if (axis.high - axis.low <= fmax(1e-9 * size, 1e-280)) { /* one value */
         const double room = size > 1e-280 ? 0.1 * size : 1;
         axis.low -= room;
         axis.high += room;
@@ -77,7 +77,7 @@ struct gr_axis gr_axis_make(double low, double high, int marks, bool log, bool r
 double gr_axis_place(const struct gr_axis *axis, double value)
 {
     if (axis->log)
-        return value > 0 ? log(value / axis->low) / log(axis->high / axis->low) : -1;
+        return value > 0 ? (log(value) - log(axis->low)) / (log(axis->high) - log(axis->low)) : -1;
     return (bounded(value) - axis->low) / (axis->high - axis->low);
 }
 

@@ -63,10 +63,10 @@ bool gr_report_filters_draw(struct gr_sheet *sheet, const float *weights,
     return gr_filters_draw(sheet, weights, shape, false, PAGE_WIDTH, NULL, err);
 }
 
-/* From the checkpoint of the best epoch, else the latest. */
+/* From the latest checkpoint, as `train` itself draws them; else that of the best epoch. */
 static struct gr_tensor_file *read_weights(const struct run *run)
 {
-    static const char *const names[] = {"best.safetensors", "latest.safetensors"};
+    static const char *const names[] = {"latest.safetensors", "best.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[PATH_SIZE];
         const int n = snprintf(path, sizeof path, "%s/%s", run->folder, names[i]);
