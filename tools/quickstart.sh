@@ -36,4 +36,4 @@ say "Predicting the first of them"
 
 say "Drawing the training graph"
 "$runner" dot "$model" --mode train -o "$run/graph.svg"
-echo "The picture is $run/graph.svg; the run's figures are in $run/metrics.jsonl."
+echo "The picture is $run/graph.svg; curves, filters and all figures of the run: $run/report.html."
