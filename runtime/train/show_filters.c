@@ -133,7 +133,7 @@ bool gr_filters_draw(struct gr_sheet *sheet, const float *weights, const struct 
                                     .channels = figure ? RGB : 1,
                                     .together = together};
     const int64_t side = filters.H > filters.W ? filters.H : filters.W;
-    const bool grid = figure || shape->dim[1] == 1;
+    const bool grid = figure || (width && shape->dim[1] == 1);
     const int64_t gap = grid ? 4 : 2, scale = figure ? 0 : (PLANE_LEAST + side - 1) / side;
     const int64_t columns = !grid                        ? filters.tiles
                             : filters.O < FIGURE_COLUMNS ? filters.O

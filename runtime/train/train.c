@@ -304,8 +304,10 @@ static bool record_step(struct trainer *t, int64_t images, double rate, struct g
                                        .seconds = gr_seconds() - t->start,
                                        .wait =
                                            gr_loader_wait_seconds(t->data.loader) - t->wait_start};
-    if (!gr_journal_step(t->journal, &step, err) || t->standing.step % STEPS_AN_EVENT != 0)
-        return !err->status;
+    if (!gr_journal_step(t->journal, &step, err))
+        return false;
+    if (t->standing.step % STEPS_AN_EVENT != 0)
+        return true;
     const struct gr_metric scalars[] = {{"loss", t->smoothed}, {"learning_rate", rate}};
     return gr_events_write(t->events, "step", t->standing.step, scalars, 2, err);
 }
@@ -464,21 +466,21 @@ bool gr_train(struct gr_model *model, const struct gr_train_options *options,
 {
     struct trainer t = {.model = model, .options = options};
     bool ok = set_up(&t, err) && train(&t, err);
+    const bool interrupted = t.stopped && !(t.max_steps && t.standing.step >= t.max_steps);
     gr_journal_close(t.journal, t.standing.step,
                      !ok                            ? "failed"
                      : t.standing.schedule.finished ? "plateau"
-                     : t.stopped                    ? "interrupted"
+                     : interrupted                  ? "interrupted"
                                                     : "finished",
-                     ok ? NULL : err->message);
+                     ok || !err ? NULL : err->message);
     ok = gr_metrics_close(t.metrics, ok ? err : NULL) && ok;
     ok = gr_events_close(t.events, ok ? err : NULL) && ok;
-    *result = (struct gr_train_result){
-        .epochs = t.standing.epoch,
-        .steps = t.standing.step,
-        .best = t.standing.has_best ? t.standing.best : (double)NAN,
-        .monitor = t.monitor,
-        .plateau = t.standing.schedule.finished,
-        .interrupted = t.stopped && !(t.max_steps && t.standing.step >= t.max_steps)};
+    *result = (struct gr_train_result){.epochs = t.standing.epoch,
+                                       .steps = t.standing.step,
+                                       .best = t.standing.has_best ? t.standing.best : (double)NAN,
+                                       .monitor = t.monitor,
+                                       .plateau = t.standing.schedule.finished,
+                                       .interrupted = interrupted};
     gr_plan_free(t.plan);
     gr_plan_free(t.validation_plan);
     gr_batches_close(&t.data);
