@@ -8,9 +8,8 @@
 #include "data/sheet.h"
 
 /*
- * Paints weights [O, I, H, W], about `width` pixels wide, with filters of one channel beside each
- * other; width 0: as gr_show_filters does. title may be NULL.
- * The sheet is the caller's to release, also after a failure.
+ * Paints weights [O, I, H, W], about `width` pixels wide, 0: as large as gr_show_filters does.
+ * title may be NULL. The sheet is the caller's to release, also after a failure.
  */
 bool gr_filters_draw(struct gr_sheet *sheet, const float *weights, const struct gr_shape *shape,
                      bool together, int64_t width, const char *title, struct gr_error *err);

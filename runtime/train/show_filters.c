@@ -115,6 +115,7 @@ static bool paint(struct gr_sheet *sheet, const struct filters *filters, struct 
     return true;
 }
 
+/* The size of a weight, for a tile to take so much room. */
 static int64_t fitting(int64_t room, int64_t W)
 {
     const int64_t scale = room / W;
@@ -124,18 +125,18 @@ static int64_t fitting(int64_t room, int64_t W)
 bool gr_filters_draw(struct gr_sheet *sheet, const float *weights, const struct gr_shape *shape,
                      bool together, int64_t width, const char *title, struct gr_error *err)
 {
-    const bool figure = shape->dim[1] == RGB;
+    const bool colour = shape->dim[1] == RGB;
     const struct filters filters = {.weights = weights,
                                     .O = shape->dim[0],
                                     .H = shape->dim[2],
                                     .W = shape->dim[3],
-                                    .tiles = figure ? 1 : shape->dim[1],
-                                    .channels = figure ? RGB : 1,
+                                    .tiles = colour ? 1 : shape->dim[1],
+                                    .channels = colour ? RGB : 1,
                                     .together = together};
+    const bool figure = filters.tiles == 1;
     const int64_t side = filters.H > filters.W ? filters.H : filters.W;
-    const bool grid = figure || (width && shape->dim[1] == 1);
-    const int64_t gap = grid ? 4 : 2, scale = figure ? 0 : (PLANE_LEAST + side - 1) / side;
-    const int64_t columns = !grid                        ? filters.tiles
+    const int64_t gap = figure ? 4 : 2, usual = figure ? 0 : (PLANE_LEAST + side - 1) / side;
+    const int64_t columns = !figure                      ? filters.tiles
                             : filters.O < FIGURE_COLUMNS ? filters.O
                                                          : FIGURE_COLUMNS;
     const struct gr_sheet_options options = {
@@ -143,7 +144,7 @@ bool gr_filters_draw(struct gr_sheet *sheet, const float *weights, const struct 
         .height = filters.H,
         .width = filters.W,
         .columns = columns,
-        .scale = width ? fitting(width / columns - gap, filters.W) : scale,
+        .scale = width ? fitting(width / columns - gap, filters.W) : usual,
         .gap = gap,
         .bare = true,
         .title = title};
