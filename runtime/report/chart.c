@@ -92,7 +92,7 @@ static bool is_log(const struct gr_chart *chart, const struct range *y)
     for (size_t s = 0; s < chart->n_series; s++)
         if (chart->series[s].style != GR_CHART_THIN)
             widen(&usual, range_without(&chart->series[s], 0.1).low);
-    return chart->log_ratio && y->low > 0 && y->high / usual.low >= chart->log_ratio;
+    return chart->log_ratio > 0 && y->low > 0 && y->high / usual.low >= chart->log_ratio;
 }
 
 static bool lay_out(struct plot *plot)

@@ -122,7 +122,7 @@ static void add_duration(struct gr_text *out, double seconds)
 static void add_number(struct gr_text *out, double value)
 {
     const double size = fabs(value);
-    if (size && (size < 1e-3 || size >= 1e7))
+    if (size > 0 && (size < 1e-3 || size >= 1e7))
         gr_text_add(out, "%.3g", value);
     else
         gr_text_add(out, size < 10 ? "%.4f" : size < 1000 ? "%.2f" : "%.0f", value);
