@@ -3,56 +3,113 @@
  */
 #include "bf16_copy.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#include <string.h>
+
 #include "bf16.h"
 #include "vector_clones.h"
 
-/* ---- a block ----------------------------------------------------------------------------- */
+/* ---- a block by vectors ------------------------------------------------------------------ */
 
-/* [2, lanes] -> [lanes, 2] */
+/* Of a cache line; the compiler splits them where the processor's are smaller. */
+enum { LANES = 16 };
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
+typedef float floats __attribute__((vector_size(4 * LANES)));
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* gr_to_bf16 in the upper half of each word; the lower half is of no meaning. */
+ALWAYS_INLINE void round_up_high(const float *src, words *high)
+{
+    floats x;
+    words bits;
+    memcpy(&x, src, sizeof x);
+    memcpy(&bits, src, sizeof bits);
+    const words even = bits + 0x7fff + (bits >> 16 & 1), nan = bits | 0x400000;
+    const words is_nan = (words)(x != x);
+    *high = (is_nan & nan) | (~is_nan & even);
+}
+
+/* [rows, lanes] -> [rows / 2, lanes, 2], lanes a multiple of LANES */
 GR_VECTOR_CLONES
-static void pair_rows(const float *src, uint32_t *dst, int64_t lanes)
+static void pair_vectors(const float *src, uint16_t *dst, int64_t rows, int64_t lanes)
 {
-    const float *second = src + lanes;
-#pragma omp simd
-    for (int64_t i = 0; i < lanes; i++)
-        dst[i] = gr_to_bf16(src[i]) | (uint32_t)gr_to_bf16(second[i]) << 16;
+    for (int64_t r = 0; r < rows; r += 2)
+        for (int64_t l = 0; l < lanes; l += LANES) {
+            words first, second;
+            round_up_high(src + r * lanes + l, &first);
+            round_up_high(src + (r + 1) * lanes + l, &second);
+            const words pairs = first >> 16 | (second & 0xffff0000);
+            memcpy(dst + r * lanes + 2 * l, &pairs, sizeof pairs);
+        }
 }
 
-/* [rows, lanes] -> [lanes / 2, rows, 2], pairs of lanes as words. */
-static void cross_pairs(const float *src, uint32_t *dst, int64_t rows, int64_t lanes)
+/* Pairs of neighbours of a and of b in turn. */
+ALWAYS_INLINE void join_pairs(const words *a, const words *b, words *pairs)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t l = 0; l < lanes / 2; l++)
-            dst[l * rows + r] = gr_to_bf16(src[r * lanes + 2 * l]) |
-                                (uint32_t)gr_to_bf16(src[r * lanes + 2 * l + 1]) << 16;
+    const words even =
+        __builtin_shufflevector(*a, *b, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    const words odd =
+        __builtin_shufflevector(*a, *b, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    *pairs = even >> 16 | (odd & 0xffff0000);
 }
 
-/* The same of the blocks that AVX-512 kernels have: rounded first, by vectors, then turned. */
+/* a: the lower halves of both in turn, b: the upper halves. */
+ALWAYS_INLINE void zip(words *a, words *b)
+{
+    const words low =
+        __builtin_shufflevector(*a, *b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *b = __builtin_shufflevector(*a, *b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                 31);
+    *a = low;
+}
+
+/*
+ * [LANES, LANES] -> [LANES / 2, LANES, 2]. With the words of rows j and j + 8 in turn in vector j,
+ * zipping those whose numbers differ in the highest bit, the next and the last leaves word w of row
+ * r in vector w, lane r.
+ */
 GR_VECTOR_CLONES
-static void cross_pairs_16(const float *src, uint32_t *dst)
+static void cross_vectors(const float *src, uint16_t *dst)
 {
-    enum { ROWS = 16, WORDS = 8 };
-    uint32_t words[ROWS][WORDS];
-    uint16_t halves[ROWS * 2 * WORDS];
-#pragma omp simd
-    for (int i = 0; i < ROWS * 2 * WORDS; i++)
-        halves[i] = gr_to_bf16(src[i]);
-    memcpy(words, halves, sizeof words);
-    for (int w = 0; w < WORDS; w++)
-#pragma omp simd
-        for (int r = 0; r < ROWS; r++)
-            dst[w * ROWS + r] = words[r][w];
+    enum { HALF = LANES / 2 };
+    words v[HALF];
+#pragma GCC unroll 8
+    for (int j = 0; j < HALF; j++) {
+        words a, b;
+        round_up_high(src + j * LANES, &a);
+        round_up_high(src + (j + HALF) * LANES, &b);
+        join_pairs(&a, &b, &v[j]);
+    }
+#pragma GCC unroll 3
+    for (int bit = HALF / 2; bit > 0; bit /= 2)
+#pragma GCC unroll 8
+        for (int j = 0; j < HALF; j++)
+            if (!(j & bit))
+                zip(&v[j], &v[j | bit]);
+    memcpy(dst, v, sizeof v);
 }
+
+/* ---- any block --------------------------------------------------------------------------- */
 
 static void turn_block(const struct gr_bf16_copy *c, const float *src, uint16_t *dst)
 {
-    if (c->turn == GR_BF16_PAIRS)
-        for (int64_t r = 0; r < c->rows; r += 2)
-            pair_rows(src + r * c->lanes, (uint32_t *)(void *)(dst + r * c->lanes), c->lanes);
-    else if (c->rows == 16 && c->lanes == 16)
-        cross_pairs_16(src, (uint32_t *)(void *)dst);
-    else
-        cross_pairs(src, (uint32_t *)(void *)dst, c->rows, c->lanes);
+    const int64_t rows = c->rows, lanes = c->lanes;
+    if (c->turn == GR_BF16_PAIRS && lanes % LANES == 0) {
+        pair_vectors(src, dst, rows, lanes);
+        return;
+    }
+    if (c->turn == GR_BF16_CROSS_PAIRS && rows == LANES && lanes == LANES) {
+        cross_vectors(src, dst);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t l = 0; l < lanes; l++)
+            dst[c->turn == GR_BF16_PAIRS ? (r / 2 * lanes + l) * 2 + r % 2
+                                         : (l / 2 * rows + r) * 2 + l % 2] =
+                gr_to_bf16(src[r * lanes + l]);
 }
 
 /* ---- all of them ------------------------------------------------------------------------- */
@@ -66,16 +123,36 @@ static int64_t place_of(const struct gr_bf16_copy *c, int64_t b)
     return at;
 }
 
+/* Past the caches, which a large copy would only empty of what is read sooner. */
+static void stream(const uint16_t *src, uint16_t *dst, int64_t count)
+{
+#ifdef __SSE2__
+    for (int64_t i = 0; i < count; i += 8)
+        _mm_stream_si128((__m128i *)(void *)(dst + i),
+                         _mm_load_si128((const __m128i *)(const void *)(src + i)));
+#else
+    memcpy(dst, src, (size_t)count * sizeof *dst);
+#endif
+}
+
 void gr_bf16_copy_write(const struct gr_bf16_copy *c, const float *src, int64_t first,
-                        int64_t count, uint16_t *dst)
+                        int64_t count, bool streams, uint16_t *dst)
 {
     const int64_t unit = c->rows * c->lanes;
+    _Alignas(64) uint16_t block[GR_BF16_RUN];
     if (c->turn == GR_BF16_SAME) {
         gr_bf16_narrow(src, dst + first, count);
         return;
     }
-    for (int64_t i = 0; i < count; i += unit)
-        turn_block(c, src + i, dst + place_of(c, (first + i) / unit));
+    for (int64_t i = 0; i < count; i += unit) {
+        uint16_t *to = dst + place_of(c, (first + i) / unit);
+        if (streams && unit <= GR_BF16_RUN && unit % 8 == 0) {
+            turn_block(c, src + i, block);
+            stream(block, to, unit);
+        } else {
+            turn_block(c, src + i, to);
+        }
+    }
 }
 
 /* ---- which layouts ----------------------------------------------------------------------- */

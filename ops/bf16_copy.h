@@ -32,9 +32,9 @@ bool gr_bf16_copy_init(struct gr_bf16_copy *copy, gr_md from, gr_md to);
 /*
  * Writes `count` elements of the copy: those of the source from element `first` on, which src
  * points at. Both are multiples of rows * lanes, or reach to the end of the tensor. dst: the whole
- * copy.
+ * copy, 64-byte aligned. streams: it is not read soon, and need not stay in the caches.
  */
 void gr_bf16_copy_write(const struct gr_bf16_copy *copy, const float *src, int64_t first,
-                        int64_t count, uint16_t *dst);
+                        int64_t count, bool streams, uint16_t *dst);
 
 #endif

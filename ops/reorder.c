@@ -31,7 +31,7 @@ static bool narrow_run(const struct gr_kernel *kernel, const struct gr_node *nod
 #pragma omp parallel for schedule(static)
     for (int64_t at = 0; at < count; at += r->chunk)
         gr_bf16_copy_write(&r->copy, src + at, at, count - at < r->chunk ? count - at : r->chunk,
-                           buffers->dst[0]);
+                           false, buffers->dst[0]);
     return true;
 }
 
