@@ -38,6 +38,13 @@ bool gr_linear_primitive_weights(struct gr_planning *planning, struct gr_error *
 bool gr_linear_take_update(struct gr_node *node, const struct gr_node *update);
 
 /*
+ * Plans that for few images (linear_outer.c); update is sgd's node, with its own attributes.
+ * kernel->run stays NULL where there are more, or for a layout of the weight that it does not know.
+ */
+bool gr_linear_outer(struct gr_planning *planning, const struct gr_node *update,
+                     struct gr_error *err);
+
+/*
  * The primitive for the weight gradient of `rows` outputs of node's layer, in layout `weights`
  * (NULL: any). NULL and *err on failure; end with dnnl_primitive_desc_destroy.
  */

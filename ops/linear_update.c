@@ -34,6 +34,7 @@ struct update_state {
     int dy;                       /* the input that is dy; src and the rate follow */
     size_t dy_element;            /* bytes */
     size_t dy_at, db_at, call_at; /* in the scratch, behind dw */
+    struct gr_sgd_copies copies;
     char impl[80];
 };
 
@@ -92,6 +93,8 @@ static bool update_run(const struct gr_kernel *kernel, const struct gr_node *nod
     struct gr_sgd_step step = gr_sgd_step(((const struct update_attrs *)node->attrs)->update,
                                           *(const float *)buffers->src[s->dy + 2]);
     step.count = s->tile_floats;
+    step.copies = &s->copies;
+    step.src = buffers->src;
     for (int64_t first = 0; first < s->o; first += s->rows) {
         const int64_t at = first / s->rows * s->tile_floats;
         if (!s->call)
@@ -103,6 +106,7 @@ static bool update_run(const struct gr_kernel *kernel, const struct gr_node *nod
         step.w = (float *)buffers->src[0] + at;
         step.v = s->dy > 1 ? (float *)buffers->src[1] + at : NULL;
         step.g = buffers->scratch;
+        step.first = at;
         gr_sgd_apply(&step);
         if (node->n_outputs)
             memcpy((float *)buffers->dst[0] + first, scratch + s->db_at,
@@ -196,6 +200,10 @@ static bool update_plan(struct gr_planning *planning, struct gr_error *err)
     const struct gr_linear_sizes sizes = gr_linear_sizes(node);
     const struct gr_layout *layout = planning->src[0] ? planning->src[0] : &gr_layout_plain;
     const bool onednn = planning->backend->kernels != GR_KERNELS_OPENBLAS;
+    if (!gr_linear_outer(planning, ((const struct update_attrs *)node->attrs)->update, err))
+        return false;
+    if (planning->kernel->run)
+        return true;
     struct update_state *s = calloc(1, sizeof *s);
     if (!s)
         return gr_fail_memory(err, "an update kernel");
@@ -206,8 +214,10 @@ static bool update_plan(struct gr_planning *planning, struct gr_error *err)
     planning->kernel->free_state = free_state;
     planning->kernel->bind = update_bind;
     planning->kernel->run = update_run;
-    for (int i = 0; i < node->n_inputs; i++)
+    for (int i = 0; i < s->dy + 3; i++)
         planning->src[i] = i < s->dy ? layout : &gr_layout_plain;
+    if (!gr_sgd_plan_copies(planning, &s->copies, err))
+        return false;
     if (onednn && !plan_call(planning, s, err))
         return false;
     const size_t whole = gr_layout_bytes(layout, node->inputs[0]);
@@ -237,6 +247,7 @@ static const struct gr_op linear_update = {
     .plan = update_plan,
     .macs = update_macs,
     .n_states = states_of,
+    .renews = gr_sgd_renews,
 };
 
 /* ---- fusing ------------------------------------------------------------------------------ */

@@ -14,7 +14,7 @@
 
 #include "support/api_case.h"
 
-enum { BATCH = 3, CHANNELS = 5, PIXELS = CHANNELS * 9 * 9 };
+enum { BATCH = 3, MANY = 20, CHANNELS = 5, PIXELS = CHANNELS * 9 * 9 };
 
 /* A residual block on odd channels with a projection, a bias before a norm, and a normed linear. */
 static const char residual[] =
@@ -211,12 +211,13 @@ static const char layers[] =
 static const char *const layer_names[] = {"a.weight", "a.bias", "b.weight", "c.weight", "c.bias"};
 
 /* Five training steps; the parameters one after the other. Freed by the caller. */
-static float *trained(const char *text, bool reference, enum gr_kernels kernels, size_t *count)
+static float *trained(const char *text, int64_t batch, bool reference, enum gr_kernels kernels,
+                      size_t *count)
 {
     struct gr_error err = {0};
     const struct gr_context_options context_options = {.threads = 2, .kernels = kernels};
     const struct gr_plan_options options = {
-        .mode = GR_TRAIN, .batch = BATCH, .update = true, .reference = reference};
+        .mode = GR_TRAIN, .batch = batch, .update = true, .reference = reference};
     struct gr_context *context = gr_context_new(gr_standard_ops(), &context_options, &err);
     gr_api_ok(context != NULL, &err);
     gr_api_write("layers.yaml", text);
@@ -225,13 +226,16 @@ static float *trained(const char *text, bool reference, enum gr_kernels kernels,
     struct gr_plan *plan = gr_plan_new(model, &options, &err);
     gr_api_ok(plan != NULL, &err);
     assert_int_equal(count_ops(plan, "linear_backward_update"), reference ? 0 : 3);
-    float images[BATCH * 128];
-    const int32_t labels[BATCH] = {1, 9, 4};
-    for (size_t i = 0; i < BATCH * 128; i++)
+    float images[MANY * 128];
+    int32_t labels[MANY];
+    for (int n = 0; n < MANY; n++)
+        labels[n] = (1 + 8 * n) % 10;
+    for (size_t i = 0; i < MANY * 128; i++)
         images[i] = (float)((i * 2654435761u >> 8) % 1000) / 500 - 1;
     gr_plan_set_learning_rate(plan, 0.02);
-    gr_api_ok(gr_plan_feed(plan, "image", images, sizeof images, &err), &err);
-    gr_api_ok(gr_plan_feed(plan, "label", labels, sizeof labels, &err), &err);
+    gr_api_ok(gr_plan_feed(plan, "image", images, (size_t)batch * 128 * sizeof *images, &err),
+              &err);
+    gr_api_ok(gr_plan_feed(plan, "label", labels, (size_t)batch * sizeof *labels, &err), &err);
     for (int step = 0; step < 5; step++)
         gr_api_ok(gr_plan_run(plan, &err), &err);
     const size_t sizes[] = {24576 * 128, 24576, 256 * 24576, 2560, 10};
@@ -252,13 +256,15 @@ static void a_weight_updated_tile_by_tile_is_the_weight_updated_at_once(void **s
 {
     (void)state;
     static const char *const optimizers[][2] = {{"0", "false"}, {"0.9", "false"}, {"0.9", "true"}};
-    for (size_t o = 0; o < 3; o++) {
+    for (size_t k = 0; k < 6; k++) {
         char text[2048];
+        const size_t o = k / 2;
+        const int64_t batch = k % 2 ? MANY : BATCH; /* in tiles; few images take another kernel */
         snprintf(text, sizeof text, layers, optimizers[o][0], optimizers[o][1]);
         size_t count;
-        float *written = trained(text, true, GR_KERNELS_OPENBLAS, &count);
-        float *tiles = trained(text, false, GR_KERNELS_AUTO, &count);
-        float *openblas = trained(text, false, GR_KERNELS_OPENBLAS, &count);
+        float *written = trained(text, batch, true, GR_KERNELS_OPENBLAS, &count);
+        float *tiles = trained(text, batch, false, GR_KERNELS_AUTO, &count);
+        float *openblas = trained(text, batch, false, GR_KERNELS_OPENBLAS, &count);
         for (size_t i = 0; i < count; i++) {
             assert_float_equal(tiles[i], written[i], 2e-5);
             assert_float_equal(openblas[i], written[i], 2e-5);

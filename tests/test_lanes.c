@@ -623,7 +623,7 @@ static int regions_of(const struct gr_program *program, const struct gr_step *on
         regions[n++] = (struct region){
             one->buffers.src[i],
             gr_layout_bytes(program->slots[node->inputs[i]->id].layout, node->inputs[i]),
-            i < gr_node_updated(node)};
+            gr_node_writes(node, i)};
     for (int o = 0; o < node->n_outputs; o++)
         regions[n++] = (struct region){
             one->buffers.dst[o], gr_layout_bytes(one->dst_layouts[o], node->outputs[o]), true};

@@ -52,7 +52,9 @@ struct gr_node {
     enum gr_phase phase;
     struct gr_mark mark;
     int n_inputs, n_outputs;
-    int n_data; /* the first n_data inputs were written by the user, the rest are parameters */
+    int n_copies; /* of an update: the last so many inputs are copies of the parameter, to be
+                     renewed */
+    int n_data;   /* the first n_data inputs were written by the user, the rest are parameters */
     struct gr_value **inputs; /* [n_inputs] */
     struct gr_value **outputs;
     struct gr_node *forward; /* of a backward node: the node it differentiates */

@@ -37,6 +37,11 @@ int gr_node_updated(const struct gr_node *node)
                                              : node->op->n_updated;
 }
 
+bool gr_node_writes(const struct gr_node *node, int i)
+{
+    return i < gr_node_updated(node) || i >= node->n_inputs - node->n_copies;
+}
+
 const struct gr_op *gr_registry_find(const struct gr_registry *registry, const char *name)
 {
     for (size_t i = 0; i < registry->n_ops; i++)

@@ -217,6 +217,13 @@ struct gr_op {
      * first 1 + n_states. Their attribute struct starts with struct gr_update_attrs.
      */
     int (*n_states)(const void *attrs);
+
+    /*
+     * Optimizers: can an update also write a copy of the parameter in layout `to`, when it lies in
+     * `from`? Such copies become the last inputs of the node (gr_node.n_copies). NULL: never.
+     */
+    bool (*renews)(const struct gr_value *parameter, const struct gr_layout *from,
+                   const struct gr_layout *to);
 };
 
 /* What the update pass sets for each parameter. */
@@ -227,8 +234,14 @@ struct gr_update_attrs {
 /* The name that keys a node's random numbers: a node that computes again draws the same. */
 const char *gr_node_key(const struct gr_node *node);
 
-/* How many of its first inputs a node writes: 0 for all but update nodes. */
+/*
+ * How many of its first inputs a node writes, parameters and states: 0 for all but update nodes,
+ * which also write the copies that are their last inputs.
+ */
 int gr_node_updated(const struct gr_node *node);
+
+/* Does it write its input i, be it a parameter, a state or a copy? */
+bool gr_node_writes(const struct gr_node *node, int i);
 
 /* A set of ops and what the passes need from it. */
 struct gr_registry {

@@ -299,7 +299,8 @@ static bool compile(struct gr_program *program, struct gr_error *err)
     for (size_t n = 0; ok && n < count; n++)
         ok = plan_node(program, order[n], err);
     ok = ok && settle_targets(program, err) &&
-         (!options->memory_budget || gr_recompute(program, err));
+         (!options->memory_budget || gr_recompute(program, err)) &&
+         gr_program_keep_copies(program, err);
     if (ok)
         guard_targets(program);
     ok = ok && gr_program_choose_lanes(program, err) && gr_program_place(program, err);
@@ -399,7 +400,7 @@ const struct gr_step *gr_program_step(const struct gr_program *program, size_t i
 int64_t gr_program_offset(const struct gr_program *program, const struct gr_value *value)
 {
     const struct gr_slot *slot = &program->slots[value->id];
-    if (slot->stored || slot->constant || !slot->data)
+    if (slot->stored || gr_slot_outlives(slot) || !slot->data)
         return -1;
     return (char *)slot->data - (char *)program->arena;
 }
@@ -418,11 +419,14 @@ enum gr_dtype gr_program_dtype(const struct gr_program *program, const struct gr
     return gr_layout_dtype(slot ? slot->layout : NULL, value);
 }
 
-/* Sums may have thousands of inputs: each is marked when it is counted, and no mark is left. */
+/*
+ * Of what is read. Sums may have thousands of inputs: each is marked when it is counted, and no
+ * mark is left.
+ */
 static size_t bytes_of_inputs(const struct gr_program *program, const struct gr_node *node)
 {
     size_t bytes = 0;
-    for (int i = 0; i < node->n_inputs; i++) {
+    for (int i = 0; i < node->n_inputs - node->n_copies; i++) {
         struct gr_slot *slot = &program->slots[node->inputs[i]->id];
         bytes += slot->counted ? 0 : gr_program_bytes(program, node->inputs[i]);
         slot->counted = true;
@@ -439,8 +443,8 @@ struct gr_traffic gr_program_traffic(const struct gr_program *program, const str
     if (!step->kernel.run)
         return traffic;
     traffic.read = bytes_of_inputs(program, node);
-    for (int i = 0; i < gr_node_updated(node); i++)
-        traffic.written += gr_program_bytes(program, node->inputs[i]);
+    for (int i = 0; i < node->n_inputs; i++)
+        traffic.written += gr_node_writes(node, i) ? gr_program_bytes(program, node->inputs[i]) : 0;
     for (int o = 0; o < node->n_outputs; o++)
         traffic.written += gr_layout_bytes(step->dst_layouts[o], node->outputs[o]);
     return traffic;

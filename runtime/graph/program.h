@@ -69,6 +69,7 @@ struct gr_step {
     double again;   /* of a step that computes again: its expected share of the time of a run */
     bool guarded;   /* a scalar target of a training step: must be finite, or the run stops here */
     bool constant;  /* depends on parameters alone: run when they changed, not each time */
+    bool kept;      /* a copy of a parameter that its update renews: run when others changed it */
 };
 
 size_t gr_program_step_count(const struct gr_program *program);

@@ -98,7 +98,7 @@ static void note_owner(struct placing *p, const struct gr_value *value, int lane
 {
     const struct gr_slot *slot = &p->program->slots[value->id];
     int *owner = &p->owner[root_of(p, value)];
-    if (lane == NOWHERE || slot->pinned || slot->constant || slot->stored)
+    if (lane == NOWHERE || slot->pinned || gr_slot_outlives(slot) || slot->stored)
         *owner = NOBODY;
     else if (*owner == NOWHERE)
         *owner = lane;
@@ -153,7 +153,7 @@ static void find_uses(struct placing *p)
     const int end = program->n_steps ? (int)program->n_steps - 1 : 0; /* targets may be inputs */
     for (size_t v = 0; v < program->n_slots; v++) {
         const struct gr_slot *slot = &program->slots[v];
-        const bool always = slot->pinned || slot->constant;
+        const bool always = slot->pinned || gr_slot_outlives(slot);
         p->parent[v] = (int)v;
         p->first_use[v] = 0;
         p->last_use[v] = always ? end : 0;
@@ -162,7 +162,7 @@ static void find_uses(struct placing *p)
         const struct gr_node *node = program->steps[s].node;
         for (int o = 0; o < node->n_outputs; o++) {
             const int v = node->outputs[o]->id;
-            p->first_use[v] = program->slots[v].constant ? 0 : s;
+            p->first_use[v] = gr_slot_outlives(&program->slots[v]) ? 0 : s;
             p->last_use[v] = later(p->last_use[v], s);
         }
         for (int i = 0; i < node->n_inputs; i++)
@@ -185,8 +185,8 @@ static void join_views(struct placing *p)
         const int root = root_of(p, program->graph->values[v]);
         /* Pinned values outlive the last step, so that nothing takes them over there. */
         const struct gr_slot *slot = &program->slots[v];
-        const int last =
-            slot->pinned || slot->constant || slot->stored ? (int)program->n_steps : p->last_use[v];
+        const bool always = slot->pinned || gr_slot_outlives(slot) || slot->stored;
+        const int last = always ? (int)program->n_steps : p->last_use[v];
         p->last[root] = later(p->last[root], last);
     }
 }
@@ -408,7 +408,7 @@ static bool allocate(struct placing *p, struct gr_error *err)
             report->states += bytes_of(program, value);
         else if (slot->stored)
             report->parameters += bytes_of(program, value);
-        else if (slot->constant)
+        else if (gr_slot_outlives(slot))
             report->constants += bytes_of(program, value);
     }
     if (program->n_sections && !weigh_sections(p, err))

@@ -1,5 +1,6 @@
 /*
- * What the files of a program share: compiling (program.c), branches beside each other
+ * What the files of a program share: compiling (program.c), copies of parameters
+ * (program_copies.c), branches beside each other
  * (program_lanes.c), memory (program_memory.c) and running (program_run.c).
  */
 #ifndef GR_GRAPH_PROGRAM_PRIVATE_H
@@ -16,6 +17,8 @@ struct gr_slot {
     struct gr_stored *stored;       /* of parameters and states */
     bool derived;                   /* from parameters alone */
     bool constant;                  /* derived, and read by a step that is not: kept between runs */
+    bool kept;                      /* a copy of a parameter, which its update renews */
+    uint64_t version;               /* of a kept copy: the parameter's when it was made; 0: never */
     bool pinned;                    /* an input or target: alive from the first step to the last */
     bool counted; /* gr_program_traffic's: as an input of the step that it looks at */
     void *data;
@@ -71,6 +74,12 @@ struct gr_death {
     size_t bytes;
 };
 
+/* Must the value's memory outlive a run? */
+static inline bool gr_slot_outlives(const struct gr_slot *slot)
+{
+    return slot->constant || slot->kept;
+}
+
 /* Makes a slot for each value of the graph that has none. */
 bool gr_program_grow_slots(struct gr_program *program, struct gr_error *err);
 
@@ -86,6 +95,12 @@ bool gr_program_place(struct gr_program *program, struct gr_error *err);
  */
 bool gr_program_measure(struct gr_program *program, size_t *alive, struct gr_memory_plan *plan,
                         struct gr_error *err);
+
+/*
+ * Has updates write the copies of parameters that their readers want, as many as memory allows
+ * (program_copies.c). The last change to what the steps are.
+ */
+bool gr_program_keep_copies(struct gr_program *program, struct gr_error *err);
 
 /* The steps as work, for finding sections in them. To be released, also after a failure. */
 bool gr_program_list_work(const struct gr_program *program, struct gr_work *work,

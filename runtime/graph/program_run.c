@@ -75,10 +75,35 @@ static uint64_t parameters_version(const struct gr_program *program)
     return version;
 }
 
+/* What one run is, for every lane. */
+struct running {
+    struct gr_program *program;
+    const struct gr_section *section; /* that runs in lanes now */
+    const struct gr_run *run;
+    bool renew, timed; /* constants too; each step */
+};
+
+/* What the step wrote has a new version, its copies included. */
 static void count_updates(struct gr_program *program, const struct gr_step *step)
 {
-    for (int i = 0; i < gr_node_updated(step->node); i++)
-        program->slots[step->node->inputs[i]->id].stored->version++;
+    const struct gr_node *node = step->node;
+    struct gr_slot *slots = program->slots;
+    for (int i = 0; i < gr_node_updated(node); i++)
+        slots[node->inputs[i]->id].stored->version++;
+    for (int i = node->n_inputs - node->n_copies; i < node->n_inputs; i++)
+        slots[node->inputs[i]->id].version = slots[node->inputs[0]->id].stored->version;
+    if (step->kept)
+        slots[node->outputs[0]->id].version = slots[node->inputs[0]->id].stored->version;
+}
+
+/* Is what the step would make there already? */
+static bool is_there(const struct running *running, const struct gr_step *step)
+{
+    const struct gr_slot *slots = running->program->slots;
+    const struct gr_node *node = step->node;
+    return (step->constant && !running->renew) ||
+           (step->kept &&
+            slots[node->outputs[0]->id].version == slots[node->inputs[0]->id].stored->version);
 }
 
 /* Adds up, or tells, how long the step took that has just ended. */
@@ -93,19 +118,11 @@ static void note_time(const struct gr_program *program, struct gr_step *step, do
         program->timing(program->timing_user, &timing);
 }
 
-/* What one run is, for every lane. */
-struct running {
-    struct gr_program *program;
-    const struct gr_section *section; /* that runs in lanes now */
-    const struct gr_run *run;
-    bool renew, timed; /* constants too; each step */
-};
-
 static bool run_step(const struct running *running, struct gr_step *step, struct gr_error *err)
 {
     struct gr_program *program = running->program;
     const struct gr_run *run = running->run;
-    if (!step->kernel.run || (step->constant && !running->renew))
+    if (!step->kernel.run || is_there(running, step))
         return true;
     const double start = running->timed ? gr_seconds() : 0;
     if (!step->kernel.run(&step->kernel, step->node, &step->buffers, run, err))

@@ -61,7 +61,7 @@ static bool run_kernel(const struct gr_step_trial *trial, const struct gr_step *
                        const struct gr_kernel *kernel, struct gr_error *err)
 {
     const struct gr_run run = {0};
-    if (!kernel->run || (step->constant && !trial->renew) ||
+    if (!kernel->run || ((step->constant || step->kept) && !trial->renew) ||
         gr_program_updates_much(trial->program, step))
         return true;
     return kernel->run(kernel, step->node, &step->buffers, &run, err);

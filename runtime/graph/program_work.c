@@ -44,7 +44,8 @@ static double cost_of(const struct gr_program *program, const struct gr_step *st
         bytes += bytes_of(program, node->outputs[o]);
     if (step->guarded || gr_program_updates_much(program, step))
         return -1;
-    return !step->kernel.run || step->constant ? 0 : macs / 4e10 + bytes / 1e10 + 1e-6;
+    return !step->kernel.run || step->constant || step->kept ? 0
+                                                             : macs / 4e10 + bytes / 1e10 + 1e-6;
 }
 
 static bool depend(struct listing *l, int step, struct gr_error *err)
@@ -79,7 +80,7 @@ static bool list_step(struct listing *l, struct history *h, int s, struct gr_err
             if (!value->producer || !gr_node_is_view(value->producer))
                 break;
         }
-        if (i < gr_node_updated(node)) {
+        if (gr_node_writes(node, i)) {
             for (int r = h->readers[value->id]; r >= 0; r = h->next[r])
                 ok = ok && (h->step[r] == s || depend(l, h->step[r], err));
             h->readers[value->id] = -1;

@@ -174,7 +174,7 @@ static bool describe(struct gr_plan *plan, size_t index, struct gr_error *err)
                                   .math = math_of(plan->program, node),
                                   .bytes_read = traffic.read,
                                   .bytes_written = traffic.written,
-                                  .constant = step->constant,
+                                  .constant = step->constant || step->kept,
                                   .scratch_bytes = step->kernel.scratch_bytes,
                                   .again = node->origin ? node->origin->name : NULL,
                                   .again_share = step->again,
