@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/decode.h"
 #include "data/font.h"
 #include "data/sheet.h"
 #include "support/folder.h"
@@ -187,6 +188,34 @@ static void a_file_holds_what_was_painted(void **state)
     gr_picture_release(&picture);
 }
 
+/* Of one colour: as JPEG keeps it, but for rounding. */
+static void a_name_of_jpeg_makes_it_one(void **state)
+{
+    static const char *const names[] = {"a.jpg", "a.JPEG"};
+    struct gr_picture picture;
+    struct gr_error err = {0};
+    (void)state;
+    open_white(&picture, 20, 33);
+    gr_picture_fill(&picture, &(struct gr_window){0, 0, 20, 33}, (struct gr_colour){200, 100, 50});
+    for (int i = 0; i < 2; i++) {
+        char path[GR_FOLDER_PATH];
+        struct gr_source_scratch scratch = {0};
+        struct gr_view view;
+        assert_true(gr_picture_write(&picture, gr_folder_file(names[i], path), &err));
+        assert_true(gr_image_read(path, 3, &(struct gr_source_target){0}, &scratch, &view, &err));
+        assert_int_equal(view.height, 20);
+        assert_int_equal(view.width, 33);
+        for (int c = 0; c < 3; c++) {
+            const int expected = picture.pixels[c];
+            const int got = view.pixels[c * view.channel_stride + 19 * view.row_stride];
+            assert_in_range(got + 2 - expected, 0, 4);
+        }
+        gr_buffer_release(&scratch.file);
+        gr_buffer_release(&scratch.pixels);
+    }
+    gr_picture_release(&picture);
+}
+
 static void what_cannot_be_written_leaves_nothing(void **state)
 {
     char path[GR_FOLDER_PATH];
@@ -307,6 +336,7 @@ int main(void)
         cmocka_unit_test(text_is_as_large_as_asked_for),
         cmocka_unit_test(text_that_runs_upwards_is_text_turned),
         cmocka_unit_test(a_file_holds_what_was_painted),
+        cmocka_unit_test(a_name_of_jpeg_makes_it_one),
         cmocka_unit_test(what_cannot_be_written_leaves_nothing),
         cmocka_unit_test(pictures_too_large_are_refused),
         cmocka_unit_test(a_sheet_shows_each_tile_once_in_order),

@@ -55,7 +55,7 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(out),
      .value = "FILE",
      .def = "sheet.png",
-     .doc = "where to write the picture, as PNG"},
+     .doc = "where to write the picture, as PNG, or JPEG by its name"},
     {.name = NULL},
 };
 

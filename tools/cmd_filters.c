@@ -36,7 +36,7 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(out),
      .value = "FILE",
      .def = "filters.png",
-     .doc = "where to write the picture, as PNG"},
+     .doc = "where to write the picture, as PNG, or JPEG by its name"},
     {.name = NULL},
 };
 

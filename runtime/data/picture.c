@@ -1,5 +1,5 @@
 /*
- * Painting pictures and writing them as PNG; see picture.h.
+ * Painting pictures and writing them as PNG or JPEG; see picture.h.
  */
 #include "data/picture.h"
 
@@ -7,9 +7,11 @@
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/replace.h"
 #include "data/font.h"
+#include "data/jpeg_write.h"
 
 enum { RGB = 3, SIDE_MAX = 1 << 16 };
 static const int64_t pixels_max = INT64_C(1) << 28;
@@ -181,12 +183,35 @@ bool gr_picture_print(const struct gr_picture *picture, FILE *file, const char *
     return done;
 }
 
+static bool is_jpeg(const char *path)
+{
+    const char *end = strrchr(path, '.');
+    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0);
+}
+
+static bool print_jpeg(const struct gr_picture *picture, FILE *file, const char *name,
+                       struct gr_error *err)
+{
+    enum { QUALITY = 92 };
+    const struct gr_view view =
+        gr_view_interleaved(picture->pixels, 3, picture->height, picture->width);
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (!gr_jpeg_encode(&view, QUALITY, &bytes, &size, err))
+        return false;
+    const bool written = fwrite(bytes, 1, size, file) == size && fflush(file) == 0;
+    free(bytes);
+    return written ||
+           gr_fail(err, GR_ERR_RUNTIME, "%s: cannot be written: %s", name, strerror(errno));
+}
+
 bool gr_picture_write(const struct gr_picture *picture, const char *path, struct gr_error *err)
 {
     struct gr_replace file = {0};
-    const bool done = gr_replace_open(&file, path, err) &&
-                      gr_picture_print(picture, file.file, path, err) &&
-                      gr_replace_commit(&file, err);
+    const bool done =
+        gr_replace_open(&file, path, err) &&
+        (is_jpeg(path) ? print_jpeg : gr_picture_print)(picture, file.file, path, err) &&
+        gr_replace_commit(&file, err);
     gr_replace_release(&file);
     return done;
 }

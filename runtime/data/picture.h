@@ -1,6 +1,6 @@
 /*
- * Pictures to look at: 8-bit RGB that is painted on and written as PNG. Painting beyond the edges
- * paints what is inside.
+ * Pictures to look at: 8-bit RGB that is painted on and written as PNG or JPEG. Painting beyond the
+ * edges paints what is inside.
  */
 #ifndef GR_DATA_PICTURE_H
 #define GR_DATA_PICTURE_H
@@ -54,7 +54,10 @@ int64_t gr_picture_text_width(const char *text, int64_t scale);
 bool gr_picture_print(const struct gr_picture *picture, FILE *file, const char *name,
                       struct gr_error *err);
 
-/* The same to a file that appears whole or not at all ("-": standard output; base/replace.h). */
+/*
+ * The same to a file that appears whole or not at all ("-": standard output; base/replace.h); as
+ * JPEG where the name ends in .jpg or .jpeg.
+ */
 bool gr_picture_write(const struct gr_picture *picture, const char *path, struct gr_error *err);
 
 #endif
