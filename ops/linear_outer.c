@@ -3,8 +3,7 @@
  * many products, made while the weight's part of it is updated, instead of by a product of matrices
  * that writes it and reads it again. What is left is to read and write weight and velocity once.
  *
- * The weight is a sequence of runs, each with one index along one dimension and neighbours along
- * the other: rows of plain memory, or rows of the blocks [in, out] that oneDNN likes.
+ * The weight lies plain, or in the blocks [in, out] that oneDNN likes.
  */
 #include <stdlib.h>
 
@@ -13,8 +12,8 @@
 #include "sgd.h"
 #include "vector_clones.h"
 
-/* Above so many images the products cost more than the memory. */
-enum { MOST_IMAGES = 16 };
+/* Above so many images the products cost more than the memory; of a block's rows and lanes. */
+enum { MOST_IMAGES = 4, LONGEST = 64 };
 
 struct outer {
     const struct gr_node *update; /* sgd's */
@@ -29,42 +28,54 @@ struct outer {
 
 /* ---- a part of the gradient -------------------------------------------------------------- */
 
-/* g[i] = the sum over n of single[n * single_stride] * run[n * run_stride + i] */
+/* Of a cache line; the compiler splits them where the processor's are smaller. */
+enum { LANES = 16 };
+typedef float floats __attribute__((vector_size(4 * LANES)));
+
+/* g [rows, lanes] = the sum over n of single [n, rows] times run [n, lanes], lanes of LANES */
 GR_VECTOR_CLONES
-static void sum_products(float *restrict g, int64_t count, int64_t n, const float *single,
-                         int64_t single_stride, const float *run, int64_t run_stride)
+static void sum_products(float *g, int64_t rows, int64_t lanes, int64_t n, const float *single,
+                         const float *run)
 {
-    const float first = single[0];
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        g[i] = first * run[i];
-    for (int64_t k = 1; k < n; k++) {
-        const float x = single[k * single_stride];
-        const float *at = run + k * run_stride;
-#pragma omp simd
-        for (int64_t i = 0; i < count; i++)
-            g[i] += x * at[i];
-    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t l = 0; l < lanes; l += LANES) {
+            floats sum = {0}, x;
+            for (int64_t k = 0; k < n; k++) {
+                memcpy(&x, run + k * lanes + l, sizeof x);
+                sum += single[k * rows + r] * x;
+            }
+            memcpy(g + r * lanes + l, &sum, sizeof sum);
+        }
 }
 
-/* The gradient of `count` floats of the weight from the first on; src [N, C], dy [N, O] padded. */
-static void make_gradient(const struct outer *s, const float *src, const float *dy, int64_t first,
-                          int64_t count, float *g)
+/* Of the block of the weight, src [N, C] and dy [N, O] padded. */
+static void make_block(const struct outer *s, const float *src, const float *dy, int64_t block,
+                       float *g)
 {
-    const int64_t longest = s->lanes ? s->lanes : s->c;
+    float single[MOST_IMAGES * LONGEST], run[MOST_IMAGES * LONGEST];
+    const int64_t in = block / s->in_stride % (s->padded_c / s->rows) * s->rows;
+    const int64_t out = block / s->out_stride % (s->padded_o / s->lanes) * s->lanes;
+    for (int64_t k = 0; k < s->n; k++) { /* side by side: rows of src and dy fall into one set */
+        memcpy(single + k * s->rows, src + k * s->padded_c + in, (size_t)s->rows * sizeof *src);
+        memcpy(run + k * s->lanes, dy + k * s->padded_o + out, (size_t)s->lanes * sizeof *dy);
+    }
+    sum_products(g, s->rows, s->lanes, s->n, single, run);
+}
+
+/* Of `count` floats of a plain weight from the first on. */
+GR_VECTOR_CLONES
+static void make_plain(const struct outer *s, const float *src, const float *dy, int64_t first,
+                       int64_t count, float *restrict g)
+{
     for (int64_t done = 0, length; done < count; done += length) {
-        const int64_t at = first + done, run = at / longest, lane = at % longest;
-        length = count - done < longest - lane ? count - done : longest - lane;
-        if (!s->lanes) {
-            sum_products(g + done, length, s->n, dy + run, s->padded_o, src + lane, s->padded_c);
-            continue;
+        const int64_t o = (first + done) / s->c, c = (first + done) % s->c;
+        length = count - done < s->c - c ? count - done : s->c - c;
+        for (int64_t k = 0; k < s->n; k++) {
+            const float x = dy[k * s->o + o], *run = src + k * s->c + c;
+#pragma omp simd
+            for (int64_t i = 0; i < length; i++)
+                g[done + i] = (k ? g[done + i] : 0) + x * run[i];
         }
-        const int64_t block = run / s->rows, row = run % s->rows;
-        const int64_t in_blocks = s->padded_c / s->rows, out_blocks = s->padded_o / s->lanes;
-        const int64_t in = block / s->in_stride % in_blocks;
-        const int64_t out = block / s->out_stride % out_blocks;
-        sum_products(g + done, length, s->n, src + in * s->rows + row, s->padded_c,
-                     dy + out * s->lanes + lane, s->padded_o);
     }
 }
 
@@ -104,16 +115,20 @@ static bool outer_run(const struct gr_kernel *kernel, const struct gr_node *node
     step.src = buffers->src;
     widen_rows(s, buffers->src[s->dy], s->o, s->padded_o, dy);
     widen_rows(s, buffers->src[s->dy + 1], s->c, s->padded_c, src);
+    const int64_t chunk = s->lanes ? s->rows * s->lanes : GR_SGD_CHUNK;
 #pragma omp parallel for schedule(static)
-    for (int64_t at = 0; at < s->count; at += GR_SGD_CHUNK) {
+    for (int64_t at = 0; at < s->count; at += chunk) {
         float g[GR_SGD_CHUNK];
         struct gr_sgd_step part = step;
         part.w = (float *)buffers->src[0] + at;
         part.v = s->dy > 1 ? (float *)buffers->src[1] + at : NULL;
         part.g = g;
         part.first = at;
-        part.count = s->count - at < GR_SGD_CHUNK ? s->count - at : GR_SGD_CHUNK;
-        make_gradient(s, src, dy, at, part.count, g);
+        part.count = s->count - at < chunk ? s->count - at : chunk;
+        if (s->lanes)
+            make_block(s, src, dy, at / chunk, g);
+        else
+            make_plain(s, src, dy, at, part.count, g);
         gr_sgd_apply_part(&part);
     }
     if (node->n_outputs)
@@ -123,8 +138,8 @@ static bool outer_run(const struct gr_kernel *kernel, const struct gr_node *node
 
 /* ---- planning ---------------------------------------------------------------------------- */
 
-/* Is the weight a sequence of runs, of which a chunk holds whole blocks? */
-static bool find_runs(struct outer *s, gr_md weight)
+/* Does the weight lie plain or in blocks [in, out]? */
+static bool find_blocks(struct outer *s, gr_md weight)
 {
     struct gr_onednn_facts f;
     gr_onednn_facts(weight, &f);
@@ -142,7 +157,7 @@ static bool find_runs(struct outer *s, gr_md weight)
     const int64_t unit = s->rows * s->lanes;
     s->out_stride = f.strides[0] / unit;
     s->in_stride = f.strides[1] / unit;
-    return GR_SGD_CHUNK % unit == 0;
+    return s->rows <= LONGEST && s->lanes <= LONGEST && s->lanes % LANES == 0;
 }
 
 static bool plan_reading(struct gr_planning *planning, const struct outer *s,
@@ -173,11 +188,11 @@ bool gr_linear_outer(struct gr_planning *planning, const struct gr_node *update,
     s->dy = 1 + update->op->n_states(update->attrs);
     s->type = gr_planning_dtype(planning);
     bool ok = gr_desc_in(&desc, node->inputs[0], weight, err);
-    const bool runs = ok && find_runs(s, gr_desc_get(&desc));
+    const bool known = ok && find_blocks(s, gr_desc_get(&desc));
     gr_desc_release(&desc);
-    ok = ok && (!runs || (plan_reading(planning, s, weight, err) &&
-                          gr_sgd_plan_copies(planning, &s->copies, err)));
-    if (!ok || !runs) {
+    ok = ok && (!known || (plan_reading(planning, s, weight, err) &&
+                           gr_sgd_plan_copies(planning, &s->copies, err)));
+    if (!ok || !known) {
         free(s);
         return ok;
     }
