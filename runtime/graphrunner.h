@@ -723,7 +723,7 @@ bool gr_pack_path(struct gr_context *context, const char *path,
                   const struct gr_pack_options *options, struct gr_pack_result *result,
                   struct gr_error *err);
 
-/* ---- pictures: PNG files (JPEG by name), which appear whole or not at all; "-": stdout -------- */
+/* ---- pictures: PNG files (JPEG by name), which appear whole or not at all; "-": stdout ------- */
 
 struct gr_show_options {
     const char *part; /* of the data section; NULL: "train" */
