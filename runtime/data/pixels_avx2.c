@@ -1,10 +1,10 @@
 /*
- * The inner loops of resizing and writing pixels in AVX2; see pixels_avx2.h.
+ * The inner loops of resizing and writing pixels in AVX2; see pixels.h.
  *
  * Weights have 15 bits and pixels 8, so that vpmaddwd multiplies two of each and adds the products
  * without loss.
  */
-#include "data/pixels_avx2.h"
+#include "data/pixels.h"
 
 #ifdef __x86_64__
 
@@ -21,15 +21,6 @@ AVX2 inline __m256i in_both(__m128i order)
     return _mm256_broadcastsi128_si256(order);
 }
 
-/* The rounded sums of each half: one pixel, in its bytes 0 to 2. */
-AVX2 inline __m256i rounded_pixels(__m256i sum)
-{
-    const __m256i bytes =
-        in_both(_mm_setr_epi8(0, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
-    sum = _mm256_add_epi32(sum, _mm256_set1_epi32(1 << (GR_WEIGHT_BITS - 1)));
-    return _mm256_shuffle_epi8(_mm256_srli_epi32(sum, GR_WEIGHT_BITS), bytes);
-}
-
 /* The weights of two taps, in every pair of 16-bit numbers. */
 AVX2 inline __m256i two_weights(const int16_t *weight)
 {
@@ -38,7 +29,7 @@ AVX2 inline __m256i two_weights(const int16_t *weight)
     return _mm256_set1_epi32(both);
 }
 
-/* One pixel of two rows: sums of red, green, blue and nothing, each row in its half. */
+/* One pixel of two rows: rounded sums of red, green, blue and nothing, each row in its half. */
 AVX2 inline __m256i two_pixels(const uint8_t *above, const uint8_t *below,
                                const struct gr_taps *taps)
 {
@@ -48,7 +39,7 @@ AVX2 inline __m256i two_pixels(const uint8_t *above, const uint8_t *below,
         in_both(_mm_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1));
     const __m256i second =
         in_both(_mm_setr_epi8(6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1));
-    __m256i sum = _mm256_setzero_si256();
+    __m256i sum = _mm256_set1_epi32(1 << (GR_WEIGHT_BITS - 1));
     for (int32_t k = 0; k < taps->count; k += GR_TAPS_GROUP) {
         const ptrdiff_t at = RGB * ((ptrdiff_t)taps->first + k);
         const __m256i four = _mm256_inserti128_si256(
@@ -59,16 +50,44 @@ AVX2 inline __m256i two_pixels(const uint8_t *above, const uint8_t *below,
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_shuffle_epi8(four, second),
                                                       two_weights(taps->weight + k + 2)));
     }
-    return rounded_pixels(sum);
+    return _mm256_srli_epi32(sum, GR_WEIGHT_BITS);
+}
+
+/* Four pixels of two rows: in each half the 12 bytes of a row, and four of nothing. */
+AVX2 inline __m256i four_pixels(const uint8_t *above, const uint8_t *below,
+                                const struct gr_taps *taps)
+{
+    const __m256i colours =
+        in_both(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m256i left =
+        _mm256_packus_epi32(two_pixels(above, below, &taps[0]), two_pixels(above, below, &taps[1]));
+    const __m256i right =
+        _mm256_packus_epi32(two_pixels(above, below, &taps[2]), two_pixels(above, below, &taps[3]));
+    return _mm256_shuffle_epi8(_mm256_packus_epi16(left, right), colours);
+}
+
+AVX2 inline void store_twelve(__m128i bytes, uint8_t *out)
+{
+    const int32_t last = _mm_extract_epi32(bytes, 2);
+    _mm_storel_epi64((void *)out, bytes);
+    memcpy(out + 8, &last, sizeof last);
 }
 
 AVX2 void two_rows(const uint8_t *above, const uint8_t *below, const struct gr_taps *taps,
                    int64_t width, uint8_t *out)
 {
     uint8_t *next = out + RGB * width;
-    for (int64_t w = 0; w < width; w++) {
-        const __m256i pixels = two_pixels(above, below, &taps[w]);
-        const int32_t a = _mm256_extract_epi32(pixels, 0), b = _mm256_extract_epi32(pixels, 4);
+    int64_t w = 0;
+    for (; w + 4 <= width; w += 4) {
+        const __m256i pixels = four_pixels(above, below, &taps[w]);
+        store_twelve(_mm256_castsi256_si128(pixels), out + RGB * w);
+        store_twelve(_mm256_extracti128_si256(pixels, 1), next + RGB * w);
+    }
+    for (; w < width; w++) {
+        const __m256i pixel = two_pixels(above, below, &taps[w]);
+        const __m256i words = _mm256_packus_epi32(pixel, pixel);
+        const __m256i bytes = _mm256_packus_epi16(words, words);
+        const int32_t a = _mm256_extract_epi32(bytes, 0), b = _mm256_extract_epi32(bytes, 4);
         memcpy(out + RGB * w, &a, RGB);
         memcpy(next + RGB * w, &b, RGB);
     }
