@@ -560,7 +560,8 @@ struct gr_features_result {
 bool gr_features_write(struct gr_model *model, const struct gr_features_options *options,
                        const char *path, struct gr_features_result *result, struct gr_error *err);
 
-/* A file of features read whole; texts are borrowed from it. */
+/* A file of features, open; texts are borrowed from it, rows stay in it until they are asked for.
+ */
 struct gr_features;
 
 struct gr_features *gr_features_read(const char *path, struct gr_error *err);
@@ -568,7 +569,11 @@ void gr_features_free(struct gr_features *features); /* NULL is allowed */
 
 size_t gr_features_count(const struct gr_features *features);
 size_t gr_features_length(const struct gr_features *features); /* of a row */
-const float *gr_features_row(const struct gr_features *features, size_t index);
+
+/* Reads rows first to first + count, which must be there, into rows [count, length]. */
+bool gr_features_rows(const struct gr_features *features, size_t first, size_t count, float *rows,
+                      struct gr_error *err);
+
 const char *gr_features_layer(const struct gr_features *features); /* "" where it is not said */
 const char *gr_features_part(const struct gr_features *features);  /* of the data, or NULL */
 const char *gr_features_name(const struct gr_features *features, size_t index);

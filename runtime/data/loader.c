@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD_USUAL = 2, ROWS_IN_MEMORY = 32, ROWS_DECODED = 1, HOLE = -1 };
+enum { AHEAD_USUAL = 2, ROWS_IN_MEMORY = 32, ROWS_DECODED = 1, HOLE = -1, ALIGN = 64 };
 
 /* An image that could not be used, met as the step-th candidate for a row. */
 struct failure {
@@ -239,11 +239,12 @@ static bool alloc_slots(struct gr_loader *loader)
     size_t elements, bytes;
     loader->slots = calloc((size_t)loader->depth, sizeof *loader->slots);
     if (!loader->slots || !gr_size_multiply(batch, (size_t)loader->sample_size, &elements) ||
-        !gr_size_multiply(elements, sizeof(float), &bytes))
+        !gr_size_multiply(elements, sizeof(float), &bytes) || bytes > PTRDIFF_MAX)
         return false;
+    bytes = (bytes + ALIGN - 1) / ALIGN * ALIGN;
     for (int64_t i = 0; i < loader->depth; i++) {
         struct slot *slot = &loader->slots[i];
-        slot->images = malloc(bytes);
+        slot->images = aligned_alloc(ALIGN, bytes);
         slot->labels = calloc(batch, sizeof *slot->labels);
         slot->indices = calloc(batch, sizeof *slot->indices);
         if (!slot->images || !slot->labels || !slot->indices)

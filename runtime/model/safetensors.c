@@ -2,7 +2,8 @@
  * Reading safetensors; see safetensors.h for the layout. The file is not trusted: every number in
  * the header is checked against the others and, where it can be known, the file's size before
  * memory is taken. Since tensors are contiguous, one pass from front to end reads them, each to its
- * aligned place, from a file or a pipe alike.
+ * aligned place, from a file or a pipe alike. One of a file may be passed over, for the caller to
+ * read piece by piece.
  */
 #include "model/safetensors.h"
 
@@ -41,6 +42,8 @@ struct reading {
     int64_t left; /* bytes not yet read, or -1: unknown */
     struct gr_tensor_file *file;
     struct entry *entries; /* [file->count] */
+    const char *leave;     /* a tensor that may stay in the file, or NULL */
+    int64_t left_at;       /* where its bytes begin, -1: it was read */
     struct gr_error *err;
 };
 
@@ -271,10 +274,19 @@ static bool check_places(struct reading *in)
     return true;
 }
 
-static size_t aligned_bytes(const struct gr_tensor *tensor)
+/* Stays in the file: a regular one, which can be read again, with the bytes that are wanted. */
+static bool is_left(const struct reading *in, const struct entry *entry)
 {
+    return in->leave && in->left >= 0 && !entry->type->convert &&
+           strcmp(entry->tensor.name, in->leave) == 0;
+}
+
+/* In memory. */
+static size_t aligned_bytes(const struct reading *in, const struct entry *entry)
+{
+    const struct gr_tensor *tensor = &entry->tensor;
     const size_t bytes = (size_t)gr_shape_count(&tensor->shape) * gr_dtype_size(tensor->dtype);
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return is_left(in, entry) ? 0 : (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 /* Gives every tensor its place in memory. */
@@ -283,7 +295,7 @@ static bool take_memory(struct reading *in)
     struct gr_tensor_file *file = in->file;
     size_t total = 0;
     for (size_t i = 0; i < file->count; i++) {
-        const size_t bytes = aligned_bytes(&in->entries[i].tensor);
+        const size_t bytes = aligned_bytes(in, &in->entries[i]);
         if (bytes > PTRDIFF_MAX - total)
             return gr_fail_memory(in->err, "tensors of a file");
         total += bytes;
@@ -294,8 +306,8 @@ static bool take_memory(struct reading *in)
         return gr_fail_memory(in->err, "tensors of a file");
     char *place = file->data;
     for (size_t i = 0; i < file->count; i++) {
-        in->entries[i].tensor.data = place;
-        place += aligned_bytes(&in->entries[i].tensor);
+        in->entries[i].tensor.data = is_left(in, &in->entries[i]) ? NULL : place;
+        place += aligned_bytes(in, &in->entries[i]);
     }
     return true;
 }
@@ -321,6 +333,14 @@ static bool convert(struct reading *in, const struct entry *entry)
     return true;
 }
 
+static bool pass_over(struct reading *in, const struct entry *entry)
+{
+    in->left_at = ftell(in->stream);
+    if (in->left_at >= 0 && fseek(in->stream, (long)(entry->end - entry->begin), SEEK_CUR) == 0)
+        return true;
+    return gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+}
+
 static bool read_data(struct reading *in)
 {
     struct gr_tensor_file *file = in->file;
@@ -328,6 +348,9 @@ static bool read_data(struct reading *in)
         const struct entry *entry = &in->entries[i];
         if (entry->type->convert) {
             if (!convert(in, entry))
+                return false;
+        } else if (is_left(in, entry)) {
+            if (!pass_over(in, entry))
                 return false;
         } else if (!take(in, entry->tensor.data, (size_t)(entry->end - entry->begin))) {
             return fail(in, entry->tensor.name, "the file ends inside it");
@@ -362,19 +385,33 @@ static int64_t bytes_left(FILE *stream)
     return end <= here ? -1 : end - here; /* devices say 0 */
 }
 
-struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
-                                                  struct gr_error *err)
+struct gr_tensor_file *gr_tensor_file_read_but(FILE *stream, const char *name, const char *tensor,
+                                               int64_t *place, struct gr_error *err)
 {
     struct gr_error own = {0};
-    struct reading in = {.stream = stream, .name = name, .left = bytes_left(stream), .err = &own};
+    struct reading in = {.stream = stream,
+                         .name = name,
+                         .left = bytes_left(stream),
+                         .leave = tensor,
+                         .left_at = -1,
+                         .err = &own};
     in.file = calloc(1, sizeof *in.file);
     if (!in.file)
         gr_fail_memory(&own, "tensors of a file");
-    else if (read_all(&in))
+    if (in.file && read_all(&in)) {
+        *place = in.left_at;
         return in.file;
+    }
     gr_fail(err, own.status, "%s", own.message);
     gr_tensor_file_free(in.file);
     return NULL;
+}
+
+struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
+                                                  struct gr_error *err)
+{
+    int64_t place;
+    return gr_tensor_file_read_but(stream, name, NULL, &place, err);
 }
 
 /* ---- the public face --------------------------------------------------------------------- */

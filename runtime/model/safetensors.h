@@ -44,4 +44,11 @@ void gr_safetensors_prefix(size_t length, unsigned char prefix[8]);
 struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
                                                   struct gr_error *err);
 
+/*
+ * The same, but that tensor stays in the file if this is a regular one and the tensor's bytes need
+ * no conversion: its data are then NULL, and *place is where in the file they begin; else -1.
+ */
+struct gr_tensor_file *gr_tensor_file_read_but(FILE *stream, const char *name, const char *tensor,
+                                               int64_t *place, struct gr_error *err);
+
 #endif
