@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/map.h"
 #include "base/pool.h"
@@ -41,6 +42,8 @@ struct reading {
     int64_t left; /* bytes not yet read, or -1: unknown */
     struct gr_tensor_file *file;
     struct entry *entries; /* [file->count] */
+    bool summed;           /* it has a checksum */
+    unsigned long sum;     /* of the bytes so far */
     struct gr_error *err;
 };
 
@@ -89,6 +92,8 @@ static bool take(struct reading *in, void *data, size_t bytes)
     }
     if (in->left >= 0)
         in->left -= (int64_t)bytes;
+    if (in->summed)
+        in->sum = crc32_z(in->sum, data, bytes);
     return true;
 }
 
@@ -134,8 +139,8 @@ static json_t *read_header(struct reading *in)
         gr_fail_memory(in->err, "a header of tensors");
     else if (!take(in, text, length))
         fail(in, NULL, "header of %" PRIu64 " bytes does not fit the file", length);
-    else
-        header = parse_header(in, text, length);
+    else if ((header = parse_header(in, text, length)))
+        in->summed = gr_safetensors_sum(text, length, &in->sum);
     free(text);
     return header;
 }
@@ -341,11 +346,27 @@ static bool read_data(struct reading *in)
     return true;
 }
 
+/* Does the checksum, if there is one, agree with the bytes? */
+static bool check_sum(struct reading *in)
+{
+    char sum[16];
+    const char *wanted = gr_map_get(&in->file->metadata, GR_SAFETENSORS_CHECKSUM);
+    if (!wanted)
+        return true;
+    snprintf(sum, sizeof sum, "%08lx", in->sum);
+    return (in->summed && strcmp(sum, wanted) == 0) ||
+           fail(
+               in, NULL,
+               "the checksum of its bytes is %s, not %s as its metadata ('%s') say: it is damaged, "
+               "or was changed by a program that kept them",
+               in->summed ? sum : "not known", quote(wanted).text, GR_SAFETENSORS_CHECKSUM);
+}
+
 static bool read_all(struct reading *in)
 {
     json_t *header = read_header(in);
-    const bool ok =
-        header && read_entries(in, header) && check_places(in) && take_memory(in) && read_data(in);
+    const bool ok = header && read_entries(in, header) && check_places(in) && take_memory(in) &&
+                    read_data(in) && check_sum(in);
     json_decref(header);
     return ok;
 }
