@@ -37,7 +37,9 @@ static bool record(struct gr_tuning *tuning, json_t *choices, const char *path,
     json_object_foreach(choices, key, value)
     {
         const char *choice = json_string_value(json_object_get(value, "kernel"));
-        const double seconds = json_number_value(json_object_get(value, "seconds"));
+        const json_t *measured = json_object_get(value, "seconds");
+        const double known = gr_tuning_seconds(tuning, key);
+        const double seconds = measured ? json_number_value(measured) : known < 0 ? 0 : known;
         if (!choice)
             return gr_fail(err, GR_ERR_DATA, "%s: '%s' names no kernel", path, key);
         if (!gr_tuning_record(tuning, key, choice, seconds, false, err))

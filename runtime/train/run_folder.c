@@ -105,16 +105,18 @@ bool gr_run_folder_same(const char *out, const char *resume)
            a.st_ino == b.st_ino;
 }
 
-/* Is it what a checkpoint, or a link to one, was to become: NAME.safetensors.PID-N.tmp? */
+/* Is it what a file was to become, NAME.PID-N.tmp (base/replace.h), or a link, NAME.link.tmp? */
 static bool is_leftover(const char *name)
 {
-    static const char temporary[] = ".tmp";
-    const char *end = strstr(name, ending);
-    const size_t length = strlen(name);
-    return end && end[sizeof ending - 1] == '.' && length > sizeof temporary &&
-           strcmp(name + length - (sizeof temporary - 1), temporary) == 0 &&
-           (strncmp(name, "step-", 5) == 0 || strncmp(name, "best.", 5) == 0 ||
-            strncmp(name, "latest.", 7) == 0);
+    const char *dot = strrchr(name, '.');
+    if (!dot || strcmp(dot, ".tmp") != 0)
+        return false;
+    const char *part = dot;
+    while (part > name && part[-1] != '.')
+        part--;
+    int length = 0;
+    return part > name && ((sscanf(part, "%*d-%*d%n", &length), part + length == dot) ||
+                           strncmp(part, "link.", 5) == 0);
 }
 
 static void sweep(const char *folder)

@@ -65,16 +65,17 @@ static void link_latest(const char *folder, const char *name)
         unlink(made);
 }
 
-/* Makes the checkpoint the best one too, without writing it twice. */
-static bool link_best(const char *folder, const char *path)
+/* Makes the best state the checkpoint too, without writing it twice; false: it cannot be. */
+static bool link_step(const char *folder, const char *name)
 {
-    char made[GR_RUN_PATH];
-    if (!gr_run_path(folder, GR_RUN_BEST ".link.tmp", made, NULL))
+    char best[GR_RUN_PATH], made[GR_RUN_PATH];
+    if (!gr_run_path(folder, GR_RUN_BEST, best, NULL) ||
+        !gr_run_path(folder, "step.link.tmp", made, NULL))
         return false;
     unlink(made);
-    if (link(path, made) != 0)
+    if (link(best, made) != 0)
         return false;
-    if (move_to(folder, made, GR_RUN_BEST))
+    if (move_to(folder, made, name))
         return true;
     unlink(made);
     return false;
@@ -95,18 +96,22 @@ static void sync_records(const struct gr_save *save)
             fdatasync(save->sync[i]); /* a failure shows when lines are written */
 }
 
+/*
+ * The best comes first: a process that is killed in between goes on from the checkpoint before and
+ * comes to the same best again, while the other way round it would never be written.
+ */
 static bool write_checkpoint(const struct gr_saver *saver, const struct job *job,
                              struct gr_error *err)
 {
     char path[GR_RUN_PATH], name[GR_RUN_CHECKPOINT_NAME];
     gr_run_checkpoint_name(job->save.step, name);
     sync_records(&job->save);
-    if (!gr_run_path(saver->folder, name, path, err) ||
-        !gr_snapshot_write(&job->snapshot, path, err))
+    if ((job->save.best && !write_best(saver->folder, job, err)) ||
+        !gr_run_path(saver->folder, name, path, err) ||
+        (!(job->save.best && link_step(saver->folder, name)) &&
+         !gr_snapshot_write(&job->snapshot, path, err)))
         return false;
     link_latest(saver->folder, name);
-    if (job->save.best && !link_best(saver->folder, path) && !write_best(saver->folder, job, err))
-        return false;
     gr_run_folder_prune(saver->folder, job->save.step, saver->keep);
     return true;
 }
