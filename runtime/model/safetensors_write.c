@@ -4,6 +4,7 @@
  */
 #include "model/safetensors.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -176,7 +177,7 @@ static bool put(FILE *file, const void *data, size_t bytes)
     return fwrite(data, 1, bytes, file) == bytes;
 }
 
-static void put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
+static bool put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
                     size_t count)
 {
     const size_t length = strlen(header);
@@ -185,6 +186,7 @@ static void put_all(FILE *file, const char *header, const struct gr_tensor *cons
     bool ok = put(file, prefix, sizeof prefix) && put(file, header, length);
     for (size_t i = 0; ok && i < count; i++)
         ok = put(file, tensors[i]->data, tensor_bytes(tensors[i]));
+    return ok;
 }
 
 static bool write_file(const char *path, const struct gr_tensor *tensors, size_t count,
@@ -204,8 +206,10 @@ static bool write_file(const char *path, const struct gr_tensor *tensors, size_t
         sum_up(header, sorted, count);
     if (!gr_replace_open(&replace, path, err))
         goto out;
-    put_all(replace.file, header, sorted, count); /* a failure is the stream's, and commit tells */
-    ok = gr_replace_commit(&replace, err);
+    errno = 0;
+    ok = put_all(replace.file, header, sorted, count)
+             ? gr_replace_commit(&replace, err)
+             : gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot write", path);
 out:
     gr_replace_release(&replace);
     free(header);

@@ -36,6 +36,7 @@ struct gr_journal {
     double seconds, wait;        /* of the epoch, at the step before */
     char filters[NAME_SIZE];     /* the weights to draw, or "" */
     double written, cost;        /* the page: when, and in how many seconds */
+    bool failing;                /* the page could not be written, which has been told */
 };
 
 static bool path_in(const struct gr_journal *journal, const char *name, char path[PATH_SIZE],
@@ -281,7 +282,6 @@ static const char *class_name(const void *user, int64_t index, char *buffer, siz
 bool gr_journal_best(struct gr_journal *journal, struct gr_error *err)
 {
     struct gr_record *record = &journal->record;
-    char path[PATH_SIZE];
     if (!journal->current.counts)
         return true;
     const bool known = record->confusion.classes == journal->current.classes;
@@ -294,8 +294,16 @@ bool gr_journal_best(struct gr_journal *journal, struct gr_error *err)
     const struct gr_confusion best = journal->current;
     journal->current = record->confusion;
     record->confusion = best;
-    return path_in(journal, GR_CONFUSION_NAME, path, err) &&
-           gr_confusion_write(&record->confusion, "", class_name, record, path, err);
+    return true;
+}
+
+bool gr_journal_write_best(const struct gr_journal *journal, struct gr_error *err)
+{
+    const struct gr_record *record = &journal->record;
+    char path[PATH_SIZE];
+    return !record->confusion.counts ||
+           (path_in(journal, GR_CONFUSION_NAME, path, err) &&
+            gr_confusion_write(&record->confusion, "", class_name, record, path, err));
 }
 
 /* ---- the page ---------------------------------------------------------------------------- */
@@ -333,9 +341,10 @@ static void write_page(struct gr_journal *journal)
                                     .filters = sheet.picture.pixels ? &sheet.picture : NULL};
     ok = ok && gr_page_write(&run, 1, path, &err);
     gr_sheet_release(&sheet);
-    if (!ok)
+    if (!ok && !journal->failing)
         gr_log(journal->model->context, GR_LOG_WARNING,
                "the report is not written, and training goes on: %s", err.message);
+    journal->failing = !ok;
     journal->written = gr_seconds();
     journal->cost = journal->written - start;
     gr_log(journal->model->context, GR_LOG_DEBUG, "the report took %.1f ms", 1e3 * journal->cost);

@@ -52,8 +52,9 @@ void gr_journal_validate(struct gr_journal *journal);
 bool gr_journal_measure(void *user, const struct gr_plan *plan, const struct gr_batch *batch,
                         struct gr_eval_result *result, struct gr_error *err);
 
-/* The last validation was the best: writes its confusion matrix. */
+/* The last validation was the best: takes over its confusion matrix; and writes it. */
 bool gr_journal_best(struct gr_journal *journal, struct gr_error *err);
+bool gr_journal_write_best(const struct gr_journal *journal, struct gr_error *err);
 
 /* The file of steps. */
 const struct gr_metrics *gr_journal_steps(const struct gr_journal *journal);

@@ -91,6 +91,13 @@ void gr_recording_step(struct gr_recording *recording, const struct gr_curve_ste
     note(recording, ok, &err);
 }
 
+/* The confusion matrix of the best validation, if it is still to be written. */
+static bool write_table(struct gr_recording *recording, struct gr_error *err)
+{
+    recording->no_table = recording->no_table && !gr_journal_write_best(recording->journal, err);
+    return !recording->no_table;
+}
+
 void gr_recording_stage(struct gr_recording *recording, const char *stage,
                         const struct gr_metric *pairs, size_t count)
 {
@@ -99,23 +106,25 @@ void gr_recording_stage(struct gr_recording *recording, const char *stage,
     bool ok = gr_metrics_write(recording->metrics, stage, pairs, count, &err);
     ok = gr_journal_stage(recording->journal, stage, pairs, count, &err) && ok;
     ok = gr_events_write(recording->events, stage, step, pairs + 2, count - 2, &err) && ok;
+    ok = write_table(recording, &err) && ok;
     note(recording, ok, &err);
 }
 
 void gr_recording_best(struct gr_recording *recording)
 {
     struct gr_error err = {0};
-    const bool ok = gr_journal_best(recording->journal, &err);
-    if (!ok)
-        note(recording, ok, &err);
+    recording->no_table = true;
+    if (!gr_journal_best(recording->journal, &err) || !write_table(recording, &err))
+        note(recording, false, &err);
 }
 
 bool gr_recording_close(struct gr_recording *recording, int64_t step, const char *outcome,
                         const char *message, struct gr_error *err)
 {
+    const bool table = write_table(recording, err);
     bool ok = gr_journal_close(recording->journal, step, outcome, message, err);
     ok = gr_metrics_close(recording->metrics, err) && ok;
-    ok = gr_events_close(recording->events, err) && ok;
+    ok = gr_events_close(recording->events, err) && ok && table;
     *recording = (struct gr_recording){0};
     return ok;
 }

@@ -17,7 +17,8 @@ struct gr_recording {
     struct gr_metrics *metrics;
     struct gr_events *events;
     struct gr_journal *journal;
-    bool failing; /* which has been told */
+    bool failing;  /* which has been told */
+    bool no_table; /* the confusion matrix of the best validation is still to be written */
 };
 
 /*
