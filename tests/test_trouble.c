@@ -2,8 +2,8 @@
  * Disks that fill up and folders that vanish while training goes on: what was saved stays, what is
  * missing is made up for when it can be, and the end tells if it could not.
  *
- * This program has its own write and fwrite, which say that the disk is full when a test wants
- * that; and where it may mount one, a disk that is really too small.
+ * This program has its own write, fwrite and open, which say what is wrong with the disk when a
+ * test wants that; and where it may mount one, a disk that is really too small.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -45,13 +46,29 @@ ssize_t write(int fd, const void *data, size_t bytes)
     return -1;
 }
 
+/* As on a full disk: the stream notices, too. */
 size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
 {
-    if (full && fileno(file) > STDERR_FILENO) {
-        errno = full;
-        return 0;
+    if (full == ENOSPC && fileno(file) > STDERR_FILENO) {
+        const int nowhere = open("/dev/full", O_WRONLY | O_CLOEXEC);
+        assert_true(nowhere >= 0 && dup2(nowhere, fileno(file)) >= 0);
+        close(nowhere);
     }
     return fwrite_unlocked(data, size, count, file);
+}
+
+/* On a disk that can only be read no file is opened to be written. */
+int open(const char *name, int flags, ...)
+{
+    va_list args;
+    va_start(args, flags);
+    const unsigned mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, unsigned) : 0;
+    va_end(args);
+    if (full == EROFS && (flags & O_ACCMODE) != O_RDONLY) {
+        errno = EROFS;
+        return -1;
+    }
+    return (int)syscall(SYS_openat, AT_FDCWD, name, flags, mode);
 }
 
 /* ---- runs -------------------------------------------------------------------------------- */
