@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/replace.h"
 #include "train/run_folder.h"
 
@@ -30,6 +31,7 @@ struct gr_saver {
     struct job job;
     struct job best; /* a best state that is still to be written; no tensors: none */
     struct gr_error err;
+    double seconds;
     atomic_bool done;
 };
 
@@ -120,6 +122,7 @@ static void *work(void *user)
 {
     struct gr_saver *saver = user;
     struct job *job = &saver->job;
+    const double start = gr_seconds();
     bool ok = job->save.checkpoint ? write_checkpoint(saver, job, &saver->err)
                                    : write_best(saver->folder, job, &saver->err);
     if (job->save.best) { /* what was kept of an earlier one has been overtaken */
@@ -133,6 +136,7 @@ static void *work(void *user)
     }
     if (saver->best.snapshot.tensors != job->snapshot.tensors)
         gr_snapshot_release(&job->snapshot);
+    saver->seconds = gr_seconds() - start;
     atomic_store(&saver->done, true);
     return NULL;
 }
@@ -168,8 +172,10 @@ bool gr_saver_result(struct gr_saver *saver, bool wait, struct gr_saved *saved)
     if (saver->threaded)
         pthread_join(saver->thread, NULL);
     saver->busy = saver->threaded = false;
-    *saved = (struct gr_saved){
-        .save = saver->job.save, .best_kept = !saver->best.snapshot.tensors, .err = saver->err};
+    *saved = (struct gr_saved){.save = saver->job.save,
+                               .seconds = saver->seconds,
+                               .best_kept = !saver->best.snapshot.tensors,
+                               .err = saver->err};
     return true;
 }
 

@@ -23,6 +23,7 @@ struct gr_save {
 /* What became of it. */
 struct gr_saved {
     struct gr_save save;
+    double seconds;      /* that it took, beside the training */
     bool best_kept;      /* the best state is there, this one or one before */
     struct gr_error err; /* status GR_OK: it is on the disk */
 };

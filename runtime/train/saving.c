@@ -47,6 +47,14 @@ static void tell_failure(struct gr_saving *saving, const struct gr_saved *saved)
            saved->save.step, saved->err.message, saving->folder, name);
 }
 
+static void tell_time(const struct gr_saving *saving, const struct gr_saved *saved)
+{
+    gr_log(saving->plan->model->context, GR_LOG_DEBUG,
+           "saving the state after step %" PRId64 " held training up for %.1f ms and took %.1f ms "
+           "beside it",
+           saved->save.step, 1e3 * saving->waited, 1e3 * saved->seconds);
+}
+
 static void tell_success(const struct gr_saving *saving, const struct gr_saved *saved)
 {
     char name[GR_RUN_CHECKPOINT_NAME];
@@ -65,6 +73,7 @@ static bool take_result(struct gr_saving *saving, const struct gr_saved *saved,
     const bool ok = saved->err.status == GR_OK;
     if (!ok && saving->last < 0)
         return gr_fail(err, saved->err.status, "%s", saved->err.message);
+    tell_time(saving, saved);
     if (ok)
         tell_success(saving, saved);
     else
@@ -91,6 +100,7 @@ bool gr_saving_begin(struct gr_saving *saving, const struct gr_standing *standin
         .save = {.step = standing->step, .checkpoint = checkpoint, .best = best}};
     struct gr_save *save = &failed.save;
     struct gr_snapshot snapshot;
+    const double start = gr_seconds();
     if (!gr_saving_look(saving, true, err) ||
         !gr_check_divergence(saving->plan, standing->step, rate, err))
         return false;
@@ -104,6 +114,7 @@ bool gr_saving_begin(struct gr_saving *saving, const struct gr_standing *standin
     if (!gr_checkpoint_take(&snapshot, saving->plan, &now, &failed.err))
         return take_result(saving, &failed, err);
     gr_saver_start(saving->saver, &snapshot, save);
+    saving->waited = gr_seconds() - start;
     return true;
 }
 

@@ -19,6 +19,7 @@ struct gr_saving {
     bool announce;            /* say where it is */
     int64_t last;             /* step of the newest that is on the disk; -1: none yet */
     double time;              /* when the last was begun */
+    double waited;            /* seconds that training stood still for it */
     bool failing;             /* which has been told */
 };
 
