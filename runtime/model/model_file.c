@@ -198,7 +198,7 @@ struct gr_model_file *gr_model_file_parse(const struct gr_registry *ops, const c
     if (ok) {
         file->ops = ops;
         file->path = gr_pool_strdup(&file->pool, name);
-        file->batch = file->epochs = file->checkpoint_every = 1;
+        file->batch = file->epochs = file->checkpoint_every = 1, file->checkpoint_minutes = 30;
         file->seed = -1;
         ok = file->path != NULL;
     }

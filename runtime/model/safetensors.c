@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/map.h"
 #include "base/pool.h"
@@ -44,6 +45,8 @@ struct reading {
     struct entry *entries; /* [file->count] */
     const char *leave;     /* a tensor that may stay in the file, or NULL */
     int64_t left_at;       /* where its bytes begin, -1: it was read */
+    bool summed;           /* it has a checksum */
+    unsigned long sum;     /* of the bytes so far */
     struct gr_error *err;
 };
 
@@ -92,6 +95,8 @@ static bool take(struct reading *in, void *data, size_t bytes)
     }
     if (in->left >= 0)
         in->left -= (int64_t)bytes;
+    if (in->summed)
+        in->sum = crc32_z(in->sum, data, bytes);
     return true;
 }
 
@@ -137,8 +142,8 @@ static json_t *read_header(struct reading *in)
         gr_fail_memory(in->err, "a header of tensors");
     else if (!take(in, text, length))
         fail(in, NULL, "header of %" PRIu64 " bytes does not fit the file", length);
-    else
-        header = parse_header(in, text, length);
+    else if ((header = parse_header(in, text, length)))
+        in->summed = gr_safetensors_sum(text, length, &in->sum);
     free(text);
     return header;
 }
@@ -333,12 +338,22 @@ static bool convert(struct reading *in, const struct entry *entry)
     return true;
 }
 
+/* What has a checksum is read for its sake. */
 static bool pass_over(struct reading *in, const struct entry *entry)
 {
+    unsigned char buffer[1 << 16];
     in->left_at = ftell(in->stream);
-    if (in->left_at >= 0 && fseek(in->stream, (long)(entry->end - entry->begin), SEEK_CUR) == 0)
-        return true;
-    return gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+    if (in->left_at < 0)
+        return gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+    if (!in->summed)
+        return fseek(in->stream, (long)(entry->end - entry->begin), SEEK_CUR) == 0 ||
+               gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+    for (int64_t left = entry->end - entry->begin, part; left > 0; left -= part) {
+        part = left < (int64_t)sizeof buffer ? left : (int64_t)sizeof buffer;
+        if (!take(in, buffer, (size_t)part))
+            return fail(in, entry->tensor.name, "the file ends inside it");
+    }
+    return true;
 }
 
 static bool read_data(struct reading *in)
@@ -364,11 +379,27 @@ static bool read_data(struct reading *in)
     return true;
 }
 
+/* Does the checksum, if there is one, agree with the bytes? */
+static bool check_sum(struct reading *in)
+{
+    char sum[16];
+    const char *wanted = gr_map_get(&in->file->metadata, GR_SAFETENSORS_CHECKSUM);
+    if (!wanted)
+        return true;
+    snprintf(sum, sizeof sum, "%08lx", in->sum);
+    return (in->summed && strcmp(sum, wanted) == 0) ||
+           fail(
+               in, NULL,
+               "the checksum of its bytes is %s, not %s as its metadata ('%s') say: it is damaged, "
+               "or was changed by a program that kept them",
+               in->summed ? sum : "not known", quote(wanted).text, GR_SAFETENSORS_CHECKSUM);
+}
+
 static bool read_all(struct reading *in)
 {
     json_t *header = read_header(in);
-    const bool ok =
-        header && read_entries(in, header) && check_places(in) && take_memory(in) && read_data(in);
+    const bool ok = header && read_entries(in, header) && check_places(in) && take_memory(in) &&
+                    read_data(in) && check_sum(in);
     json_decref(header);
     return ok;
 }

@@ -26,6 +26,30 @@ enum { GR_SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as everywhere */
 
 #define GR_SAFETENSORS_METADATA "__metadata__"
 
+/*
+ * The key of a checksum among the metadata: CRC-32 (zlib's) as eight hexadecimal digits, over all
+ * bytes of the file with these digits as zeros. It belongs to the layout no more than other
+ * metadata do. A file that has it is checked when it is read.
+ */
+#define GR_SAFETENSORS_CHECKSUM "graph-runner.crc32"
+
+/* gr_tensor_file_write with a checksum as one more entry of the metadata. */
+bool gr_safetensors_write_summed(const char *path, const struct gr_tensor *tensors, size_t count,
+                                 const char *const *metadata, size_t n_metadata,
+                                 struct gr_error *err);
+
+#define GR_SAFETENSORS_NO_SUM "00000000"
+enum { GR_SAFETENSORS_DIGITS = 8 };
+
+/* Where the digits of the checksum stand in a header, or NULL. */
+char *gr_safetensors_checksum(char *header, size_t length);
+
+/*
+ * The sum of all before the tensors, to go on with. The header is as before when it returns; false:
+ * it has no checksum.
+ */
+bool gr_safetensors_sum(char *header, size_t length, unsigned long *sum);
+
 /* The type's name in a file. */
 const char *gr_safetensors_dtype(enum gr_dtype dtype);
 

@@ -222,7 +222,7 @@ static const struct gr_kind train_kind = {"train", "how the model is trained", t
                                           sizeof(struct train_attrs)};
 
 struct checkpoint_attrs {
-    int64_t every;
+    int64_t every, steps, minutes;
 };
 
 static const struct gr_attr checkpoint_table[] = {
@@ -233,6 +233,20 @@ static const struct gr_attr checkpoint_table[] = {
      .min = 1,
      .max = 1e9,
      .doc = "epochs between checkpoints"},
+    {.name = "steps",
+     .type = GR_ATTR_INT,
+     .offset = offsetof(struct checkpoint_attrs, steps),
+     .def = 0,
+     .min = 0,
+     .max = 1e15,
+     .doc = "training steps between more of them within an epoch; 0: none"},
+    {.name = "minutes",
+     .type = GR_ATTR_INT,
+     .offset = offsetof(struct checkpoint_attrs, minutes),
+     .def = 30,
+     .min = 0,
+     .max = 1e6,
+     .doc = "minutes after which one is made within an epoch; 0: none"},
     {0},
 };
 
@@ -404,6 +418,8 @@ static bool read_train(struct gr_reader *reader)
         if (!saving)
             return false;
         file->checkpoint_every = saving->every;
+        file->checkpoint_steps = saving->steps;
+        file->checkpoint_minutes = saving->minutes;
     }
     return read_choices(reader, train);
 }
