@@ -149,13 +149,17 @@ json_t *gr_pack_read_line(FILE *file)
 {
     struct gr_text line = {0};
     char block[1 << 14];
+    size_t used = 0;
     json_t *object = NULL;
-    bool whole = false;
-    while (!whole && line.length < GR_PACK_LINE_MAX && fgets(block, sizeof block, file)) {
-        gr_text_append(&line, block, strlen(block)); /* up to a zero byte, which JSON has not */
-        whole = line.data && line.data[line.length - 1] == '\n';
+    int c = 0;
+    while (c != '\n' && line.length < GR_PACK_LINE_MAX && (c = getc_unlocked(file)) != EOF) {
+        block[used++] = (char)c;
+        if (used == sizeof block || c == '\n') {
+            gr_text_append(&line, block, used);
+            used = 0;
+        }
     }
-    if (whole && !line.failed)
+    if (c == '\n' && !line.failed)
         object = json_loadb(line.data, line.length, 0, NULL);
     gr_text_release(&line);
     if (json_is_object(object))

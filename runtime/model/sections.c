@@ -464,6 +464,15 @@ static bool read_transforms(struct gr_reader *reader, struct gr_doc *doc,
     return true;
 }
 
+/* Nothing was wrong with it so far, nor with what it was made of, and nothing is left open. */
+static bool is_known(const struct gr_model_part *part)
+{
+    for (int i = 0; i < part->data.n_transforms; i++)
+        if (!part->data.transforms[i].kind)
+            return false;
+    return part->data.source.kind && !part->source_unset.name && !part->transforms_unset.name;
+}
+
 static bool read_part(struct gr_reader *reader, const struct gr_doc_pair *pair,
                       struct gr_model_part *part)
 {
@@ -478,8 +487,8 @@ static bool read_part(struct gr_reader *reader, const struct gr_doc_pair *pair,
     if (!read_source(reader, pair->value, &key, part) ||
         (transform && !read_transforms(reader, transform, part)))
         return false;
-    if (noted == reader->diagnostics.count && !part->source_unset.name &&
-        !part->transforms_unset.name && !gr_data_part_check(&part->data, &err))
+    if (noted == reader->diagnostics.count && is_known(part) &&
+        !gr_data_part_check(&part->data, &err))
         gr_reader_error(reader, &key, NULL, "%s", err.message);
     return true;
 }

@@ -10,10 +10,12 @@
 #include "report/page.h"
 #include "train/journal.h"
 
-/* The tag <fuzz, which the dictionary has, and control characters come through nowhere. */
+/* The tag <fuzz and the attribute onfuzz, which the dictionary has, and control characters come
+ * through nowhere. */
 static void check_page(const struct gr_text *page)
 {
     gr_fuzz_expect(!page->data || !strstr(page->data, "<fuzz"), "no markup from outside");
+    gr_fuzz_expect(!page->data || !strstr(page->data, "\" onfuzz="), "no attribute from outside");
     for (size_t i = 0; i < page->length; i++)
         gr_fuzz_expect(page->data[i] == '\n' || page->data[i] == '\t' ||
                            (unsigned char)page->data[i] >= ' ',
