@@ -871,6 +871,13 @@ const char *gr_dtype_name(enum gr_dtype dtype);
  * The candidate nearest to word by edit distance (adjacent swaps count one), for "did you mean";
  * NULL when none is close: at most a third of the word's length, and at least one edit.
  */
+/*
+ * Puts '?' in the place of control characters, with which names from files could command a
+ * terminal, and of bytes that are no UTF-8; with lines, line breaks and tabs stay. Returns text.
+ * Messages of errors have passed it.
+ */
+char *gr_plain_text(char *text, bool lines);
+
 const char *gr_nearest(const char *word, const char *const *candidates, size_t count);
 
 #ifdef __cplusplus

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE /* O_TMPFILE */
 #include "base/replace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -160,6 +161,41 @@ void gr_replace_release(struct gr_replace *replace)
     *replace = (struct gr_replace){0};
 }
 
+/* ---- folders ----------------------------------------------------------------------------- */
+
+/* Does the name end as those of files do that go into such folders? */
+static bool is_written(const char *name)
+{
+    static const char *const ends[] = {".safetensors", ".jsonl", ".json", ".yaml",
+                                       ".csv",         ".png",   ".html", ".tar"};
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const size_t end = strlen(ends[i]);
+        if (length >= end && strcmp(name + length - end, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool gr_refuse_links(const char *folder, struct gr_error *err)
+{
+    DIR *dir = opendir(folder);
+    bool done = true;
+    for (const struct dirent *entry; dir && done && (entry = readdir(dir));) {
+        struct stat status;
+        if (is_written(entry->d_name) &&
+            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(status.st_mode))
+            done = gr_fail(err, GR_ERR_USAGE,
+                           "%s/%s is a link: what is written to a folder stays in it: remove the "
+                           "link, or give another folder",
+                           folder, entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return done;
+}
+
 bool gr_make_folder(const char *folder, struct gr_error *err)
 {
     char path[PATH_SIZE];
@@ -175,6 +211,6 @@ bool gr_make_folder(const char *folder, struct gr_error *err)
             return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make the folder", path);
         *p = end;
         if (!end)
-            return true;
+            return gr_refuse_links(folder, err);
     }
 }

@@ -38,7 +38,13 @@ void gr_replace_release(struct gr_replace *replace);
 /* Makes changes of names last in the folder that path is in. False, with errno, on failure. */
 bool gr_sync_folder(const char *path);
 
-/* Makes a folder, and those above it, unless they are there. */
+/*
+ * Makes a folder, and those above it, unless they are there. One that is there is refused if what
+ * is written into it could end up elsewhere (gr_refuse_links).
+ */
 bool gr_make_folder(const char *folder, struct gr_error *err);
+
+/* A usage error where the folder holds links named like the files that are written to folders. */
+bool gr_refuse_links(const char *folder, struct gr_error *err);
 
 #endif

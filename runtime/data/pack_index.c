@@ -4,6 +4,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "data/pack_index.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -145,17 +147,25 @@ bool gr_pack_shard_parse(const json_t *object, struct gr_pack_shard *shard, stru
 
 json_t *gr_pack_read_line(FILE *file)
 {
-    char *line = NULL;
-    size_t room = 0;
-    const ssize_t length = getline(&line, &room, file);
-    json_t *object =
-        length > 0 && line[length - 1] == '\n' ? json_loadb(line, (size_t)length, 0, NULL) : NULL;
-    free(line);
-    if (!json_is_object(object)) {
-        json_decref(object);
-        return NULL;
+    struct gr_text line = {0};
+    char block[1 << 14];
+    size_t used = 0;
+    json_t *object = NULL;
+    int c = 0;
+    while (c != '\n' && line.length < GR_PACK_LINE_MAX && (c = getc_unlocked(file)) != EOF) {
+        block[used++] = (char)c;
+        if (used == sizeof block || c == '\n') {
+            gr_text_append(&line, block, used);
+            used = 0;
+        }
     }
-    return object;
+    if (c == '\n' && !line.failed)
+        object = json_loadb(line.data, line.length, 0, NULL);
+    gr_text_release(&line);
+    if (json_is_object(object))
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 json_t *gr_pack_head(const char *path, struct gr_error *err)

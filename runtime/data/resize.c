@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "data/decode.h"
 #include "data/pixels.h"
 #include "data/taps.h"
 
@@ -210,6 +211,9 @@ static bool resize(struct gr_view *view, const struct gr_placement *p,
     const struct gr_window needs = gr_placement_needs(p);
     size_t rows_bytes, out_bytes;
     assert(view->height == needs.height && view->width == needs.width);
+    if (v.count > GR_DECODE_PIXELS_MAX / h.count)
+        return gr_fail(err, GR_ERR_DATA, "%lld×%lld pixels are more than the %d allowed",
+                       (long long)v.count, (long long)h.count, GR_DECODE_PIXELS_MAX);
     if (!image_bytes(view->height, h.count, view->channels, &rows_bytes) ||
         !image_bytes(v.count, h.count, view->channels, &out_bytes))
         return gr_fail_memory(err, "resizing an image");

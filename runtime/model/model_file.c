@@ -67,7 +67,9 @@ static void read_name(struct gr_reader *reader)
     const struct gr_doc *description = gr_doc_get(reader->root, "description");
     if (pair)
         file->name = gr_reader_text(reader, pair->value, "'name'");
-    else
+    if (pair && file->name)
+        gr_reader_check_plain(reader, pair->value, "'name'");
+    if (!pair)
         file->name = stem(reader->pool, file->path);
     if (description)
         gr_reader_text(reader, description, "'description'");

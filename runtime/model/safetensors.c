@@ -102,6 +102,25 @@ static bool take(struct reading *in, void *data, size_t bytes)
 
 /* ---- the header -------------------------------------------------------------------------- */
 
+/* Are there no more values than allowed? Each but the first has one of these signs before it. */
+static bool check_values(const struct reading *in, const char *text, size_t length)
+{
+    size_t values = 0;
+    bool quoted_text = false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"')
+            quoted_text = !quoted_text;
+        else if (quoted_text)
+            i += text[i] == '\\';
+        else
+            values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    }
+    return values <= GR_SAFETENSORS_VALUES_MAX
+               ? true
+               : fail(in, NULL, "header holds %zu values, more than the %d allowed", values,
+                      GR_SAFETENSORS_VALUES_MAX);
+}
+
 static json_t *parse_header(struct reading *in, const char *text, size_t length)
 {
     json_error_t problem;
@@ -109,6 +128,8 @@ static json_t *parse_header(struct reading *in, const char *text, size_t length)
         fail(in, NULL, "header does not begin with '{': not a safetensors file");
         return NULL;
     }
+    if (!check_values(in, text, length))
+        return NULL;
     json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
     if (!header)
         fail(in, NULL, "header is not valid JSON: %s (byte %d)", quote(problem.text).text,
@@ -210,6 +231,9 @@ static bool read_offsets(struct reading *in, const char *name, const json_t *arr
 
 static bool read_entry(struct reading *in, const char *name, json_t *object, struct entry *entry)
 {
+    if (strlen(name) > GR_SAFETENSORS_NAME_MAX)
+        return fail(in, name, "its name has %zu bytes, more than the %d allowed", strlen(name),
+                    GR_SAFETENSORS_NAME_MAX);
     if (!json_is_object(object))
         return fail(in, name, "is not an object");
     const char *dtype = json_string_value(json_object_get(object, "dtype"));
@@ -230,6 +254,9 @@ static bool read_entries(struct reading *in, json_t *header)
 {
     const char *name;
     json_t *value;
+    if (json_object_size(header) > GR_SAFETENSORS_TENSORS_MAX + 1) /* with metadata */
+        return fail(in, NULL, "header names %zu tensors, more than the %d allowed",
+                    json_object_size(header), GR_SAFETENSORS_TENSORS_MAX);
     in->entries = gr_pool_array(&in->file->pool, json_object_size(header), sizeof *in->entries);
     if (!in->entries)
         return gr_fail_memory(in->err, "a table of tensors");

@@ -22,7 +22,16 @@
 
 #include <stdio.h>
 
-enum { GR_SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as everywhere */
+/*
+ * Bytes of a header, as everywhere; tensors in a file; JSON values in a header, which take some
+ * hundred bytes of memory each; bytes of a tensor's name.
+ */
+enum {
+    GR_SAFETENSORS_HEADER_MAX = 100000000,
+    GR_SAFETENSORS_TENSORS_MAX = 100000,
+    GR_SAFETENSORS_VALUES_MAX = 32 * GR_SAFETENSORS_TENSORS_MAX,
+    GR_SAFETENSORS_NAME_MAX = 1024,
+};
 
 #define GR_SAFETENSORS_METADATA "__metadata__"
 

@@ -55,6 +55,13 @@ static bool add_tensor(json_t *header, const char *path, const struct gr_tensor 
 {
     if (strcmp(tensor->name, GR_SAFETENSORS_METADATA) == 0)
         return gr_fail(err, GR_ERR_USAGE, "%s: a tensor cannot be named '%s'", path, tensor->name);
+    if (strlen(tensor->name) > GR_SAFETENSORS_NAME_MAX)
+        return gr_fail(err, GR_ERR_USAGE,
+                       "%s: the name of tensor '%.40s...' is longer than %d bytes", path,
+                       tensor->name, GR_SAFETENSORS_NAME_MAX);
+    if (json_object_size(header) > GR_SAFETENSORS_TENSORS_MAX)
+        return gr_fail(err, GR_ERR_USAGE, "%s: more tensors than the %d that a file may hold", path,
+                       GR_SAFETENSORS_TENSORS_MAX);
     if (json_object_get(header, tensor->name))
         return gr_fail(err, GR_ERR_USAGE, "%s: two tensors are named '%s'", path, tensor->name);
     if (!gr_shape_check(&tensor->shape) || tensor_bytes(tensor) > (uint64_t)(INT64_MAX - *offset))

@@ -16,6 +16,8 @@
 
 static const char format_name[] = "graph-runner kernels 1";
 
+enum { FILE_MAX = 1 << 24 };
+
 char *gr_tuning_file_name(const char *folder, const char *machine)
 {
     uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
@@ -73,6 +75,10 @@ bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char 
                          struct gr_error *err)
 {
     json_error_t problem;
+    struct stat status;
+    if (stat(path, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_size > FILE_MAX))
+        return gr_fail(err, GR_ERR_DATA, "%s: no file of kernel choices, or larger than %d bytes",
+                       path, FILE_MAX);
     FILE *file = fopen(path, "re");
     if (!file)
         return errno == ENOENT || gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
