@@ -177,6 +177,19 @@ static bool is_written(const char *name)
     return false;
 }
 
+/* A link to a file beside it, which is no link itself: as `latest` is to the newest checkpoint. */
+static bool stays(int folder, const char *name)
+{
+    char target[256];
+    struct stat status;
+    const ssize_t length = readlinkat(folder, name, target, sizeof target - 1);
+    if (length <= 0 || length == (ssize_t)sizeof target - 1)
+        return false;
+    target[length] = '\0';
+    return !strchr(target, '/') &&
+           (fstatat(folder, target, &status, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(status.st_mode));
+}
+
 bool gr_refuse_links(const char *folder, struct gr_error *err)
 {
     DIR *dir = opendir(folder);
@@ -185,11 +198,12 @@ bool gr_refuse_links(const char *folder, struct gr_error *err)
         struct stat status;
         if (is_written(entry->d_name) &&
             fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISLNK(status.st_mode))
-            done = gr_fail(err, GR_ERR_USAGE,
-                           "%s/%s is a link: what is written to a folder stays in it: remove the "
-                           "link, or give another folder",
-                           folder, entry->d_name);
+            S_ISLNK(status.st_mode) && !stays(dirfd(dir), entry->d_name))
+            done =
+                gr_fail(err, GR_ERR_USAGE,
+                        "%s/%s is a link that leads elsewhere: what is written to a folder stays "
+                        "in it: remove the link, or give another folder",
+                        folder, entry->d_name);
     }
     if (dir)
         closedir(dir);

@@ -44,7 +44,10 @@ bool gr_sync_folder(const char *path);
  */
 bool gr_make_folder(const char *folder, struct gr_error *err);
 
-/* A usage error where the folder holds links named like the files that are written to folders. */
+/*
+ * A usage error where the folder holds links, named like the files that are written to folders,
+ * that lead out of it.
+ */
 bool gr_refuse_links(const char *folder, struct gr_error *err);
 
 #endif

@@ -107,14 +107,14 @@ bool gr_checkpoint_take(struct gr_snapshot *snapshot, const struct gr_plan *plan
 /* ---- reading ----------------------------------------------------------------------------- */
 
 /* A non-negative whole number of the metadata. */
-static bool read_number(const struct gr_checkpoint *checkpoint, const char *key, int64_t *number,
-                        struct gr_error *err)
+static bool read_number(const struct gr_checkpoint *checkpoint, const char *key, int64_t most,
+                        int64_t *number, struct gr_error *err)
 {
     const char *text = gr_tensor_file_metadata(checkpoint->file, key);
     char *end = NULL;
     errno = 0;
     const long long value = text ? strtoll(text, &end, 10) : -1;
-    if (!text || end == text || *end || errno || value < 0)
+    if (!text || end == text || *end || errno || value < 0 || value > most)
         return gr_fail(err, GR_ERR_DATA, "%s: not a checkpoint to resume: its '%s' is %s%.40s%s",
                        checkpoint->path, key, text ? "'" : "missing", text ? text : "",
                        text ? "'" : "");
@@ -150,10 +150,11 @@ static bool read_standing(struct gr_checkpoint *checkpoint, const struct gr_mode
 {
     const struct gr_tensor_file *file = checkpoint->file;
     struct gr_standing *standing = &checkpoint->standing;
-    if (!read_number(checkpoint, "epoch", &standing->epoch, err) ||
-        !read_number(checkpoint, "batch", &standing->batch, err) ||
-        !read_number(checkpoint, "step", &standing->step, err) ||
-        !read_number(checkpoint, "seed", &checkpoint->seed, err))
+    const int64_t most = 1000000000000000; /* so that no sum or product of them overflows */
+    if (!read_number(checkpoint, "epoch", most, &standing->epoch, err) ||
+        !read_number(checkpoint, "batch", most, &standing->batch, err) ||
+        !read_number(checkpoint, "step", most, &standing->step, err) ||
+        !read_number(checkpoint, "seed", INT64_MAX, &checkpoint->seed, err))
         return false;
     const char *best = gr_tensor_file_metadata(file, "best");
     const char *smoothed = gr_tensor_file_metadata(file, "smoothed");

@@ -23,13 +23,24 @@ static struct gr_model *open_model(void)
     return model;
 }
 
+static void resume(struct gr_model *model, const char *path)
+{
+    const struct gr_plan_options options = {.mode = GR_TRAIN, .batch = 2, .update = true};
+    struct gr_checkpoint checkpoint;
+    struct gr_error err = {0};
+    if (!gr_checkpoint_open(&checkpoint, model, path, &err))
+        return;
+    gr_checkpoint_recall(&checkpoint, model, &options);
+    gr_checkpoint_restore(&checkpoint, model, &err);
+    gr_checkpoint_release(&checkpoint);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const renames[] = {"fc*.*=fc.*", "a=fc"}, *const only[] = {"fc*"};
     static struct gr_model *model;
     struct gr_fuzz_bytes rest = {data, size};
     struct gr_error err = {0};
-    struct gr_standing standing;
     const struct gr_transfer_options taking = {
         .only = only, .n_only = 1, .rename = renames, .n_rename = 2};
     if (!model)
@@ -37,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t way = gr_fuzz_byte(&rest) % 3;
     const char *path = gr_fuzz_file(1, rest);
     if (way == 0)
-        gr_checkpoint_load(model, path, &standing, &err);
+        resume(model, path);
     else if (way == 1)
         gr_model_load_weights(model, path, &err);
     else
