@@ -4,6 +4,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "data/pack_index.h"
 
+#include "base/json.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,7 +42,7 @@ bool gr_pack_refuse_part(const char *path, struct gr_error *err)
 
 char *gr_pack_line(json_t *object)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = object ? gr_json_dump(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     const size_t length = text ? strlen(text) : 0;
     char *line = text ? realloc(text, length + 2) : NULL;
     if (line)
@@ -51,9 +53,9 @@ char *gr_pack_line(json_t *object)
     return line;
 }
 
-static void add_number(json_t *list, int64_t number)
+static void add_number(json_t **list, int64_t number)
 {
-    json_array_append_new(list, json_integer((json_int_t)number));
+    gr_json_append(list, json_integer((json_int_t)number));
 }
 
 json_t *gr_pack_shard_json(const struct gr_pack_shard *shard)
@@ -61,15 +63,15 @@ json_t *gr_pack_shard_json(const struct gr_pack_shard *shard)
     json_t *offsets = json_array(), *sizes = json_array(), *labels = json_array();
     json_t *sums = json_array();
     for (size_t i = 0; i < shard->count; i++) {
-        add_number(offsets, shard->items[i].offset);
-        add_number(sizes, shard->items[i].size);
-        add_number(labels, shard->items[i].label);
+        add_number(&offsets, shard->items[i].offset);
+        add_number(&sizes, shard->items[i].size);
+        add_number(&labels, shard->items[i].label);
     }
-    add_number(sums, (int64_t)shard->sums.count);
+    add_number(&sums, (int64_t)shard->sums.count);
     for (int c = 0; c < GR_RGB; c++)
-        add_number(sums, (int64_t)shard->sums.sum[c]);
+        add_number(&sums, (int64_t)shard->sums.sum[c]);
     for (int p = 0; p < GR_PRODUCTS; p++)
-        add_number(sums, (int64_t)shard->sums.product[p]);
+        add_number(&sums, (int64_t)shard->sums.product[p]);
     return json_pack("{s:s, s:I, s:o, s:o, s:o, s:I, s:O, s:o}", "shard", shard->name, "bytes",
                      (json_int_t)shard->bytes, "offsets", offsets, "sizes", sizes, "labels", labels,
                      "to", (json_int_t)shard->to, "skipped", shard->skipped, "sums", sums);
@@ -143,13 +145,17 @@ bool gr_pack_shard_parse(const json_t *object, struct gr_pack_shard *shard, stru
     return gr_fail(err, GR_ERR_DATA, "a line is not that of a shard");
 }
 
-json_t *gr_pack_read_line(FILE *file)
+json_t *gr_pack_read_line(FILE *file, const char *path, struct gr_error *err)
 {
     char *line = NULL;
     size_t room = 0;
+    errno = 0;
     const ssize_t length = getline(&line, &room, file);
-    json_t *object =
-        length > 0 && line[length - 1] == '\n' ? json_loadb(line, (size_t)length, 0, NULL) : NULL;
+    if (length < 0 && !feof(file))
+        gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot read", path);
+    json_t *object = length > 0 && line[length - 1] == '\n'
+                         ? gr_json_parse(line, (size_t)length, 0, NULL, err)
+                         : NULL;
     free(line);
     if (!json_is_object(object)) {
         json_decref(object);
@@ -167,7 +173,7 @@ json_t *gr_pack_head(const char *path, struct gr_error *err)
         gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", name);
         return NULL;
     }
-    json_t *head = gr_pack_read_line(file);
+    json_t *head = gr_pack_read_line(file, name, err);
     fclose(file);
     const char *format = json_string_value(json_object_get(head, "format"));
     if (format && strcmp(format, GR_PACK_FORMAT) == 0)

@@ -70,6 +70,8 @@ static bool check_first(const struct gr_samples *samples, const struct list_attr
 {
     const char *path = ((const struct gr_place *)samples->state)->file;
     FILE *file = fopen(path, "rb");
+    if (!file && errno != ENOENT)
+        return gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", path);
     if (!file)
         return gr_fail(err, GR_ERR_DATA,
                        "%s: cannot open: %s: it is the first file of %s: check `root`", path,

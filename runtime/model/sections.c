@@ -143,13 +143,20 @@ static bool read_names_file(struct gr_reader *reader, struct gr_doc_pair *pair)
     if (!path)
         return false;
     FILE *file = fopen(path, "re");
+    if (!file && gr_is_shortage(errno))
+        return gr_fail_system(&reader->trouble, GR_ERR_RUNTIME, errno, "cannot read", path);
     if (!file) {
         gr_reader_error(reader, doc, NULL, "cannot read '%s': %s", path, strerror(errno));
         *doc = written;
         return true;
     }
+    errno = 0;
     pair->value = read_lines(reader, file, &written);
+    const bool broken = ferror(file);
+    const int number = errno ? errno : EIO;
     fclose(file);
+    if (broken)
+        return gr_fail_system(&reader->trouble, GR_ERR_RUNTIME, number, "cannot read", path);
     return pair->value || gr_reader_failed(reader);
 }
 

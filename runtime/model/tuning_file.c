@@ -53,8 +53,12 @@ bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char 
     FILE *file = fopen(path, "re");
     if (!file)
         return errno == ENOENT || gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
+    errno = 0;
     json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
+    const int number = ferror(file) ? EIO : errno;
     fclose(file);
+    if (!root && (number == EIO || number == ENOMEM))
+        return gr_fail_system(err, GR_ERR_RUNTIME, number, "cannot read", path);
     if (!root)
         return gr_fail(err, GR_ERR_DATA, "%s:%d: %s", path, problem.line, problem.text);
     const char *format = json_string_value(json_object_get(root, "format"));
@@ -93,9 +97,12 @@ bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const
         ok = gr_fail_memory(err, "the choices of kernels");
     ok = ok && gr_replace_open(&replace, path, err);
     if (ok) {
-        json_dumpf(root, replace.file, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+        const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(6);
+        errno = 0; /* Jansson may leave out what there is no memory for */
+        const bool dumped = json_dumpf(root, replace.file, flags) == 0 && errno != ENOMEM;
         fputc('\n', replace.file); /* commit reports a failed write */
-        ok = gr_replace_commit(&replace, err);
+        ok = dumped || ferror(replace.file) ? gr_replace_commit(&replace, err)
+                                            : gr_fail_memory(err, "the choices of kernels");
     }
     gr_replace_release(&replace);
     json_decref(choices);

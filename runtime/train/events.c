@@ -15,6 +15,7 @@
 
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "data/files.h"
 
 enum { HEADER = 12, FOOTER = 4 }; /* of a record */
 
@@ -139,7 +140,7 @@ static bool trim(int fd, bool *empty)
     off_t end = 0;
     if (fstat(fd, &file) != 0)
         return false;
-    while (pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
+    while (gr_file_pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
            get_fixed(header + 8, 4) == masked(header, 8)) {
         const uint64_t length = get_fixed(header, 8);
         const uint64_t left = (uint64_t)(file.st_size - end);

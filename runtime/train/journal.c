@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "train/journal.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "report/record.h"
 #include "report/report.h"
 #include "train/metrics.h"
@@ -50,12 +52,13 @@ static bool path_in(const struct gr_journal *journal, const char *name, char pat
 /* Writes it as a line and takes it into the record; event is given up. */
 static bool put_event(struct gr_journal *journal, json_t *event, struct gr_error *err)
 {
-    char *line = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    char *line = event ? gr_json_dump(event, JSON_COMPACT) : NULL;
     bool ok = line ? gr_record_event(&journal->record, event, err)
                    : gr_fail_memory(err, "the record of a run");
+    errno = 0;
     if (ok && (fprintf(journal->run, "%s\n", line) < 0 || fflush(journal->run) != 0))
-        ok = gr_fail(err, GR_ERR_RUNTIME, "%s/" GR_RUN_NAME ": cannot be written",
-                     journal->options->out);
+        ok = gr_fail(err, GR_ERR_RUNTIME, "%s/" GR_RUN_NAME ": cannot be written: %s",
+                     journal->options->out, strerror(errno ? errno : EIO));
     free(line);
     json_decref(event);
     return ok;
@@ -118,18 +121,19 @@ static bool put_start(struct gr_journal *journal, const struct gr_journal_facts 
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-const char *gr_journal_scores(const struct gr_model *model)
+bool gr_journal_scores(const struct gr_model *model, const char **scores, struct gr_error *err)
 {
     const int64_t classes = gr_model_classes(model);
     const char *output = gr_scores_output(model, NULL);
+    *scores = NULL;
     if (!output || classes < 1 || classes > MOST_CLASSES)
-        return NULL;
-    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, NULL);
+        return true;
+    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, err);
     const struct gr_value *value = graph ? gr_graph_value(graph, output) : NULL;
-    const bool scores =
-        value && value->shape.rank == 2 && value->shape.dim[1] == classes && value->dtype == GR_F32;
+    if (value && value->shape.rank == 2 && value->shape.dim[1] == classes && value->dtype == GR_F32)
+        *scores = output;
     gr_graph_free(graph);
-    return scores ? output : NULL;
+    return graph != NULL;
 }
 
 /* The events' file, after the last whole line of those that are there. */
@@ -143,7 +147,8 @@ static bool open_events(struct gr_journal *journal, struct gr_error *err)
     if (!trimmed || !gr_metrics_close(trimmed, err))
         return false;
     journal->run = fopen(path, "ae");
-    return journal->run || gr_fail(err, GR_ERR_RUNTIME, "%s: cannot be opened for writing", path);
+    return journal->run ||
+           gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot open for writing", path);
 }
 
 static bool open_files(struct gr_journal *journal, struct gr_error *err)
@@ -187,7 +192,9 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     if (ok)
         read_past(journal);
     ok = ok && put_start(journal, facts, err);
-    if (ok && facts->validation && gr_journal_scores(model))
+    const char *scores = NULL;
+    ok = ok && gr_journal_scores(model, &scores, err);
+    if (ok && facts->validation && scores)
         ok = gr_confusion_init(&journal->current, gr_model_classes(model), err);
     gr_report_filters_name(model->file, journal->filters, sizeof journal->filters, NULL);
     if (ok)

@@ -13,6 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/json.h"
+#include "data/files.h"
+
 enum { DIGITS = 9 }; /* a float survives them */
 
 struct gr_metrics {
@@ -27,7 +30,7 @@ static bool trim(int fd)
     off_t end = lseek(fd, 0, SEEK_END);
     while (end > 0) {
         const size_t part = end < (off_t)sizeof buffer ? (size_t)end : sizeof buffer;
-        if (pread(fd, buffer, part, end - (off_t)part) != (ssize_t)part)
+        if (gr_file_pread(fd, buffer, part, end - (off_t)part) != (ssize_t)part)
             return false;
         size_t keep = part;
         while (keep && buffer[keep - 1] != '\n')
@@ -77,7 +80,7 @@ static char *line_of(const char *stage, const struct gr_metric *pairs, size_t co
     for (size_t i = 0; ok && i < count; i++)
         ok = json_object_set_new(object, pairs[i].name, number(pairs[i].value)) == 0;
     if (ok)
-        line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+        line = gr_json_dump(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
     json_decref(object);
     return line;
 }

@@ -176,6 +176,7 @@ static bool set_up(struct trainer *t, struct gr_error *err)
                                             .update = true,
                                             .no_memory_plan = o->no_memory_plan,
                                             .memory_budget = o->memory_budget};
+    const char *scores;
     if (!model->file->has_train)
         return gr_fail(err, GR_ERR_MODEL, "%s: there is no train section", model->file->path);
     if (!choose_monitor(t, err) ||
@@ -192,8 +193,9 @@ static bool set_up(struct trainer *t, struct gr_error *err)
     t->plan = gr_plan_new(model, &options, err);
     if (!t->plan || !check_trainable(t->plan, err))
         return false;
-    if ((t->validation.loader && !(t->validation_plan = gr_evaluation_plan(
-                                       model, batch, o->precision, gr_journal_scores(model), err))))
+    if (t->validation.loader &&
+        (!gr_journal_scores(model, &scores, err) ||
+         !(t->validation_plan = gr_evaluation_plan(model, batch, o->precision, scores, err))))
         return false;
     if (o->resume) { /* after the plan, which made the optimizer's states */
         char path[PATH_SIZE];
