@@ -170,7 +170,7 @@ static bool train_in_budget(struct gr_context *context, struct gr_error *err)
 static bool train_large(struct gr_context *context, struct gr_error *err)
 {
     return compile_and_run(
-        context, &(struct gr_plan_options){.mode = GR_TRAIN, .batch = 128, .update = true}, err);
+        context, &(struct gr_plan_options){.mode = GR_TRAIN, .batch = 512, .update = true}, err);
 }
 
 static bool draw(struct gr_context *context, struct gr_error *err)
@@ -253,6 +253,12 @@ static void failing_maps_are_clean_errors(void **state)
     try_all(GR_FAULT_MAP);
 }
 
+static void failing_primitives_are_clean_errors(void **state)
+{
+    (void)state;
+    try_all(GR_FAULT_ONEDNN);
+}
+
 static void files_that_do_not_open_are_clean_errors(void **state)
 {
     (void)state;
@@ -307,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failing_allocations_are_clean_errors),
         cmocka_unit_test(failing_maps_are_clean_errors),
+        cmocka_unit_test(failing_primitives_are_clean_errors),
         cmocka_unit_test(files_that_do_not_open_are_clean_errors),
         cmocka_unit_test(files_that_cannot_be_read_are_clean_errors),
         cmocka_unit_test(full_disks_are_clean_errors),

@@ -5,9 +5,9 @@
  * nothing fails unless armed.
  *
  * Only calls made by this program's own code, the C library on its behalf, libyaml, libjpeg,
- * libpng, zlib and Jansson count. oneDNN (whose C++ would end the process), OpenBLAS (which tries
- * again for ever) and the OpenMP runtime (which exits) always get what they ask for, and Jansson's
- * parser (which asserts) once it has begun.
+ * libpng, zlib and Jansson count, under sanitizers without the C library. oneDNN (whose C++ would
+ * end the process), OpenBLAS (which tries again for ever) and the OpenMP runtime (which exits)
+ * always get what they ask for, and Jansson's parser (which asserts) once it has begun.
  */
 #ifndef GR_TESTS_FAULTS_H
 #define GR_TESTS_FAULTS_H
@@ -23,6 +23,7 @@ enum gr_fault {
     GR_FAULT_WRITE,  /* ENOSPC, fsync too */
     GR_FAULT_THREAD, /* pthread_create: EAGAIN */
     GR_FAULT_MAP,    /* mmap: ENOMEM */
+    GR_FAULT_ONEDNN, /* an object cannot be made, or a primitive not run: out of memory */
     GR_FAULT_SHORT,  /* nothing fails: reads and writes move a few bytes, or are interrupted */
     GR_FAULT_KINDS
 };

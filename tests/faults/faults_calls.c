@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <oneapi/dnnl/dnnl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,15 +20,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
 
 /* Not inlined: the return address is to be the caller's. */
 #define OUTSIDE __attribute__((noinline))
@@ -372,4 +364,58 @@ OUTSIDE int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
     NEXT(create_fn, "pthread_create")
     return gr_faults_decide(GR_FAULT_THREAD, CALLER) ? EAGAIN
                                                      : next(thread, attributes, start, user);
+}
+
+/* ---- oneDNN ------------------------------------------------------------------------------ */
+
+OUTSIDE dnnl_status_t dnnl_engine_create(dnnl_engine_t *engine, dnnl_engine_kind_t kind,
+                                         size_t index)
+{
+    typedef dnnl_status_t create_fn(dnnl_engine_t * engine, dnnl_engine_kind_t kind, size_t index);
+    NEXT(create_fn, "dnnl_engine_create")
+    return gr_faults_decide(GR_FAULT_ONEDNN, CALLER) ? dnnl_out_of_memory
+                                                     : next(engine, kind, index);
+}
+
+OUTSIDE dnnl_status_t dnnl_stream_create(dnnl_stream_t *stream, dnnl_engine_t engine,
+                                         unsigned flags)
+{
+    typedef dnnl_status_t create_fn(dnnl_stream_t * stream, dnnl_engine_t engine, unsigned flags);
+    NEXT(create_fn, "dnnl_stream_create")
+    return gr_faults_decide(GR_FAULT_ONEDNN, CALLER) ? dnnl_out_of_memory
+                                                     : next(stream, engine, flags);
+}
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t memory_desc;
+#else
+typedef const dnnl_memory_desc_t *memory_desc;
+#endif
+
+OUTSIDE dnnl_status_t dnnl_memory_create(dnnl_memory_t *memory, memory_desc desc,
+                                         dnnl_engine_t engine, void *handle)
+{
+    typedef dnnl_status_t create_fn(dnnl_memory_t * memory, memory_desc desc, dnnl_engine_t engine,
+                                    void *handle);
+    NEXT(create_fn, "dnnl_memory_create")
+    return gr_faults_decide(GR_FAULT_ONEDNN, CALLER) ? dnnl_out_of_memory
+                                                     : next(memory, desc, engine, handle);
+}
+
+OUTSIDE dnnl_status_t dnnl_primitive_create(dnnl_primitive_t *primitive,
+                                            const_dnnl_primitive_desc_t desc)
+{
+    typedef dnnl_status_t create_fn(dnnl_primitive_t * primitive, const_dnnl_primitive_desc_t desc);
+    NEXT(create_fn, "dnnl_primitive_create")
+    return gr_faults_decide(GR_FAULT_ONEDNN, CALLER) ? dnnl_out_of_memory : next(primitive, desc);
+}
+
+OUTSIDE dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream,
+                                             int count, const dnnl_exec_arg_t *args)
+{
+    typedef dnnl_status_t execute_fn(const_dnnl_primitive_t primitive, dnnl_stream_t stream,
+                                     int count, const dnnl_exec_arg_t *args);
+    NEXT(execute_fn, "dnnl_primitive_execute")
+    return gr_faults_decide(GR_FAULT_ONEDNN, CALLER) ? dnnl_out_of_memory
+                                                     : next(primitive, stream, count, args);
 }

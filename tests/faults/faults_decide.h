@@ -6,6 +6,15 @@
 
 #include "faults.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#endif
+
 /* Is this kind armed, on this thread? */
 bool gr_faults_armed(enum gr_fault kind);
 

@@ -206,6 +206,7 @@ static const char *const reasons[GR_FAULT_KINDS][3] = {
     [GR_FAULT_WRITE] = {"No space left", "Input/output error"},
     [GR_FAULT_THREAD] = {"temporarily unavailable"},
     [GR_FAULT_MAP] = {"out of memory", "annot allocate memory"},
+    [GR_FAULT_ONEDNN] = {"out of memory"},
     [GR_FAULT_SHORT] = {""},
 };
 
