@@ -195,7 +195,7 @@ bool gr_statistics_parse_text(const char *text, struct gr_statistics *statistics
 {
     struct gr_error failed = {0};
     json_t *json = text ? gr_json_parse(text, strlen(text), 0, NULL, &failed) : NULL;
-    gr_statistics_parse(json, statistics);
+    const bool sound = gr_statistics_parse(json, statistics);
     json_decref(json);
-    return !failed.status || gr_fail_memory(err, "what is known of colours");
+    return failed.status ? gr_fail_memory(err, "what is known of colours") : sound;
 }

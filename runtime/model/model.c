@@ -215,8 +215,10 @@ static bool read_colours(struct gr_model *model, const char *text, struct gr_err
     struct gr_known_colours *colours = &model->colours;
     if (colours->of_training)
         return true;
+    struct gr_error failed = {0};
+    gr_statistics_parse_text(text, &colours->statistics, &failed);
     colours->of_weights = true;
-    return gr_statistics_parse_text(text, &colours->statistics, err);
+    return !failed.status || gr_fail(err, failed.status, "%s", failed.message);
 }
 
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
