@@ -337,24 +337,24 @@ static const struct gr_attr elu_attrs[] = {
      .max = 100, .doc = "the limit for very negative inputs is -alpha"},
     {0}};
 
-#define ACTIVATION(NAME, DOC, ATTRS)                                                               \
+#define ACTIVATION(NAME, DOC, ATTRS, FLAGS)                                                        \
     {                                                                                              \
         .kind = {NAME, DOC, ATTRS, sizeof(struct activation_attrs)}, .category = "activation",     \
-        .min_inputs = 1, .max_inputs = 1, .input_doc = "src, any shape",                           \
+        .flags = FLAGS, .min_inputs = 1, .max_inputs = 1, .input_doc = "src, any shape",           \
         .infer = activation_infer, .grad = activation_grad, .plan = activation_plan,               \
         .primitive = activation_primitive                                                          \
     }
 
-const struct gr_op gr_op_relu = ACTIVATION("relu", "max(0, x)", NULL);
+const struct gr_op gr_op_relu = ACTIVATION("relu", "max(0, x)", NULL, GR_OP_RECTIFIER);
 const struct gr_op gr_op_leaky_relu =
-    ACTIVATION("leaky_relu", "x where positive, alpha x elsewhere", leaky_attrs);
+    ACTIVATION("leaky_relu", "x where positive, alpha x elsewhere", leaky_attrs, 0);
 const struct gr_op gr_op_elu =
-    ACTIVATION("elu", "x where positive, alpha (exp(x) - 1) elsewhere", elu_attrs);
-const struct gr_op gr_op_sigmoid = ACTIVATION("sigmoid", "1 / (1 + exp(-x))", NULL);
-const struct gr_op gr_op_tanh = ACTIVATION("tanh", "the hyperbolic tangent", NULL);
+    ACTIVATION("elu", "x where positive, alpha (exp(x) - 1) elsewhere", elu_attrs, 0);
+const struct gr_op gr_op_sigmoid = ACTIVATION("sigmoid", "1 / (1 + exp(-x))", NULL, 0);
+const struct gr_op gr_op_tanh = ACTIVATION("tanh", "the hyperbolic tangent", NULL, 0);
 const struct gr_op gr_op_gelu = ACTIVATION(
-    "gelu", "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016)", NULL);
-const struct gr_op gr_op_silu = ACTIVATION("silu", "x sigmoid(x), also known as swish", NULL);
+    "gelu", "x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, 2016)", NULL, 0);
+const struct gr_op gr_op_silu = ACTIVATION("silu", "x sigmoid(x), also known as swish", NULL, 0);
 
 static const struct activation rows[] = {
     {&gr_op_relu, relu, relu_slope, dnnl_eltwise_relu, dnnl_eltwise_relu_use_dst_for_bwd, true},

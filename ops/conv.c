@@ -189,8 +189,8 @@ static const struct way {
     {"im2col", always, {gr_conv_openblas_forward, gr_conv_openblas_data, gr_conv_openblas_weights}},
 };
 
-static int candidates(const struct gr_planning *planning, enum gr_conv_pass pass,
-                      const char *names[GR_MAX_CANDIDATES])
+int gr_conv_candidates(const struct gr_planning *planning, enum gr_conv_pass pass,
+                       const char *names[GR_MAX_CANDIDATES])
 {
     int count = 0;
     if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
@@ -203,7 +203,7 @@ static int candidates(const struct gr_planning *planning, enum gr_conv_pass pass
 
 /* What was chosen; else oneDNN's kernel, or OpenBLAS's where asked for or where oneDNN has nothing
  * fast. */
-static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err)
+bool gr_conv_plan(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err)
 {
     const struct way *usual = &ways[0], *last = &ways[sizeof ways / sizeof *ways - 1];
     if (planning->backend->kernels == GR_KERNELS_OPENBLAS)
@@ -218,32 +218,32 @@ static bool plan(struct gr_planning *planning, enum gr_conv_pass pass, struct gr
 
 static int forward_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, GR_CONV_FORWARD, names);
+    return gr_conv_candidates(planning, GR_CONV_FORWARD, names);
 }
 
 static int data_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, GR_CONV_DATA, names);
+    return gr_conv_candidates(planning, GR_CONV_DATA, names);
 }
 
 static int weights_candidates(const struct gr_planning *planning, const char **names)
 {
-    return candidates(planning, GR_CONV_WEIGHTS, names);
+    return gr_conv_candidates(planning, GR_CONV_WEIGHTS, names);
 }
 
 static bool conv_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_FORWARD, err);
+    return gr_conv_plan(planning, GR_CONV_FORWARD, err);
 }
 
 static bool data_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_DATA, err);
+    return gr_conv_plan(planning, GR_CONV_DATA, err);
 }
 
 static bool weights_plan(struct gr_planning *planning, struct gr_error *err)
 {
-    return plan(planning, GR_CONV_WEIGHTS, err);
+    return gr_conv_plan(planning, GR_CONV_WEIGHTS, err);
 }
 
 const struct gr_op gr_op_conv = {
@@ -276,6 +276,7 @@ static const struct gr_op conv_data = {
 static const struct gr_op conv_weights = {
     .kind = {.name = "conv_backward_weights", .doc = "the gradient of a convolution's parameters"},
     .flags = GR_OP_INTERNAL,
+    .fuse_update = gr_conv_take_update,
     .candidates = weights_candidates,
     .plan = weights_plan,
     .primitive = gr_conv_primitive_weights,

@@ -102,6 +102,14 @@ bool gr_conv_openblas_forward(struct gr_planning *planning, struct gr_error *err
 bool gr_conv_openblas_data(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_openblas_weights(struct gr_planning *planning, struct gr_error *err);
 
+/* The pass by what was chosen, or the usual way; the ways there are, as gr_op.candidates. */
+bool gr_conv_plan(struct gr_planning *planning, enum gr_conv_pass pass, struct gr_error *err);
+int gr_conv_candidates(const struct gr_planning *planning, enum gr_conv_pass pass,
+                       const char *names[GR_MAX_CANDIDATES]);
+
+/* The weights' pass takes over their update: conv_update.c; as gr_op.fuse_update. */
+bool gr_conv_take_update(struct gr_node *node, const struct gr_node *update);
+
 /* As gr_op.primitive: conv_primitive.c. */
 bool gr_conv_primitive_forward(struct gr_planning *planning, struct gr_error *err);
 bool gr_conv_primitive_data(struct gr_planning *planning, struct gr_error *err);

@@ -22,7 +22,19 @@ struct walk {
     const float *a, *b;
     float *c;
     int64_t outer, inner, a_outer, b_vec, c_vec;
+    const float *const *fetch; /* of the tile product */
+    int64_t fetch_at, fetch_vec;
 };
+
+/* Lines of c's rows and vectors: some each step, so that they do not hold up the sums. */
+AVX512 void fetch(const struct walk *w, int rows, int vecs, int64_t step)
+{
+    if (w->fetch && w->fetch[0] && step < 2 * rows)
+        for (int v = 0; v < vecs; v++)
+            _mm_prefetch((const char *)(w->fetch[step % 2] + w->fetch_at + v * w->fetch_vec +
+                                        step / 2 * LANES),
+                         _MM_HINT_T1);
+}
 
 AVX512 __m512 multiply_add(__m512 a, __m512 b, __m512 sum, bool pairs)
 {
@@ -42,6 +54,7 @@ AVX512 void product(int rows, int vecs, int a_row, int a_inner, bool pairs, cons
         const float *a = w->a + i * w->a_outer;
         for (int64_t k = 0; k < w->inner; k++) {
             __m512 of_b[4];
+            fetch(w, rows, vecs, k);
             UNROLL for (int v = 0; v < vecs; v++) of_b[v] = _mm512_loadu_ps(b + v * w->b_vec);
             _Pragma("GCC unroll 12") for (int r = 0; r < rows; r++)
             {
@@ -105,7 +118,10 @@ AVX512 void correlate(const struct gr_tile_product *p, bool pairs, bool fresh)
                                    .outer = 1,
                                    .inner = pairs ? (p->tiles + 1) / 2 : p->tiles,
                                    .b_vec = p->b_block,
-                                   .c_vec = p->c_block};
+                                   .c_vec = p->c_block,
+                                   .fetch = p->fetch,
+                                   .fetch_at = o * p->fetch_block + c * LANES,
+                                   .fetch_vec = p->fetch_block};
             if (vecs == 3)
                 product(8, 3, 1, LANES, pairs, &w, !fresh);
             else if (vecs == 2)

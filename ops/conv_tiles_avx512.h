@@ -103,6 +103,9 @@ struct gr_tile_product {
     int64_t a_block, b_block, c_block; /* words from a block to the next */
     int64_t in, out, tiles;
     bool rounded;
+    /* Backward: what is wanted next is fetched meanwhile, as much as c is, or NULL. */
+    const float *fetch[2];
+    int64_t fetch_block;
 };
 
 void gr_tiles_avx512_multiply(const struct gr_tile_product *product);

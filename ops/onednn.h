@@ -36,6 +36,7 @@ struct gr_backend {
     enum gr_kernels kernels;
     int threads;
     char machine[256]; /* what kernels are chosen for */
+    char processor[128], library[32];
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_attr_t attr; /* scratchpad by the user */

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "machine.h"
 #include "onednn.h"
@@ -14,16 +15,18 @@
 static void name_machine(struct gr_backend *backend)
 {
     const dnnl_version_t *version = dnnl_version();
-    char line[256], model[128] = "unknown processor";
+    char line[256];
     FILE *file = fopen("/proc/cpuinfo", "re");
+    strcpy(backend->processor, "unknown processor");
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "model name : %127[^\n]", model) == 1)
+        if (sscanf(line, "model name : %127[^\n]", backend->processor) == 1)
             break;
     if (file)
         fclose(file);
-    snprintf(backend->machine, sizeof backend->machine,
-             "%s, isa 0x%x, oneDNN %d.%d.%d, %d thread%s", model,
-             (unsigned)dnnl_get_effective_cpu_isa(), version->major, version->minor, version->patch,
+    snprintf(backend->library, sizeof backend->library, "oneDNN %d.%d.%d", version->major,
+             version->minor, version->patch);
+    snprintf(backend->machine, sizeof backend->machine, "%s, isa 0x%x, %s, %d thread%s",
+             backend->processor, (unsigned)dnnl_get_effective_cpu_isa(), backend->library,
              backend->threads, backend->threads == 1 ? "" : "s");
 }
 
@@ -99,6 +102,38 @@ static const char *machine(struct gr_backend *backend)
     return backend->machine;
 }
 
+/* The widest set that it has, of those that make kernels differ. */
+static const char *isa_name(void)
+{
+    static const struct {
+        dnnl_cpu_isa_t isa;
+        const char *name;
+    } sets[] = {
+        {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"},
+        {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+        {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+        {dnnl_cpu_isa_avx512_core, "avx512_core"},
+        {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+        {dnnl_cpu_isa_avx2, "avx2"},
+        {dnnl_cpu_isa_avx, "avx"},
+        {dnnl_cpu_isa_sse41, "sse41"},
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (gr_onednn_has_isa(sets[i].isa))
+            return sets[i].name;
+    return "plain";
+}
+
+static struct gr_machine_facts facts(struct gr_backend *backend)
+{
+    return (struct gr_machine_facts){
+        .processor = backend->processor,
+        .isa = isa_name(),
+        .library = backend->library,
+        .kernels = backend->kernels == GR_KERNELS_OPENBLAS ? "openblas" : "auto",
+    };
+}
+
 /* Written in model files, in the order `graph-runner ops` prints them. */
 static const struct gr_op *const ops[] = {
     &gr_op_conv,
@@ -140,6 +175,7 @@ const struct gr_registry *gr_standard_ops(void)
         .backend_threads = backend_threads,
         .check_precision = check_precision,
         .machine = machine,
+        .facts = facts,
         .convert = gr_onednn_convert,
         .measure = gr_machine_measure,
     };

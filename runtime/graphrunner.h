@@ -415,11 +415,48 @@ struct gr_progress {
 /* Returning false asks to stop after the step: the state is saved, err stays clear. */
 typedef bool gr_progress_fn(void *user, const struct gr_progress *progress);
 
+/* What is wanted of a training that is under way. */
+enum gr_request {
+    GR_REQUEST_NOTHING,
+    GR_REQUEST_SAVE, /* save the state and go on; the log says where it is, once it is there */
+    GR_REQUEST_STOP, /* finish the step, save and return, as when progress returns false */
+};
+
+/*
+ * Asked after each step, also of validations; the place to look at what a signal handler noted. The
+ * library installs no handlers, and its own threads take no signals.
+ */
+typedef enum gr_request gr_request_fn(void *user);
+
+/* How a layer with weights fared in a training step. */
+struct gr_watch_row {
+    const char *layer;   /* the node's name */
+    double weight;       /* |w|, the root of the sum of squares of its weight after the step */
+    double change;       /* |dw|, the same of what the step changed */
+    int64_t units, dead; /* of the ReLU behind it: channels, and those that are 0 for the whole
+                            batch; units 0: there is no ReLU */
+};
+
+struct gr_watch {
+    int64_t step; /* counting from 1 */
+    double loss, learning_rate;
+    const struct gr_watch_row *rows; /* in the order of the model's nodes */
+    size_t n_rows;
+};
+
+typedef void gr_watch_fn(void *user, const struct gr_watch *watch);
+
 struct gr_train_options {
     /* Run folder: model.yaml, metrics and steps as JSON lines, events of TensorBoard, checkpoints,
      * report.html. */
     const char *out;
-    const char *resume;    /* run folder to go on from, or NULL */
+    /*
+     * Run folder to go on from, or NULL. The newest checkpoint that is whole is taken, with a
+     * warning of those that are not. In the same folder the records go on too, as if there had been
+     * no end.
+     */
+    const char *resume;
+    int64_t keep;          /* checkpoints, the newest; 0: 2 */
     const char *weights;   /* to start from, or NULL; a run resumed has its own */
     int64_t epochs, steps; /* 0: as the model says; steps bounds the training steps in all */
     int64_t batch;         /* 0: as the model says */
@@ -429,7 +466,12 @@ struct gr_train_options {
     int64_t max_corrupt;  /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;
+    gr_request_fn *request; /* may be NULL */
+    void *request_user;
     const char *command; /* how it was asked for, to be told in the report; or NULL */
+    int64_t watch_every; /* steps between calls of watch, 0: none. What is watched is copied */
+    gr_watch_fn *watch;
+    void *watch_user;
 };
 
 struct gr_train_result {
@@ -440,6 +482,12 @@ struct gr_train_result {
     bool plateau; /* the plateau after the last drop of the rate ended it */
 };
 
+/*
+ * Trains. Where a checkpoint or a record cannot be written (a full disk, a removed folder) training
+ * goes on, warns once and tries again; if the last state, or a record, is not on the disk at the
+ * end, that is an error. A loss or a state with NaN or infinity ends it with GR_ERR_DIVERGED; the
+ * checkpoints before stay.
+ */
 bool gr_train(struct gr_model *model, const struct gr_train_options *options,
               struct gr_train_result *result, struct gr_error *err);
 
@@ -560,7 +608,8 @@ struct gr_features_result {
 bool gr_features_write(struct gr_model *model, const struct gr_features_options *options,
                        const char *path, struct gr_features_result *result, struct gr_error *err);
 
-/* A file of features read whole; texts are borrowed from it. */
+/* A file of features, open; texts are borrowed from it, rows stay in it until they are asked for.
+ */
 struct gr_features;
 
 struct gr_features *gr_features_read(const char *path, struct gr_error *err);
@@ -568,7 +617,11 @@ void gr_features_free(struct gr_features *features); /* NULL is allowed */
 
 size_t gr_features_count(const struct gr_features *features);
 size_t gr_features_length(const struct gr_features *features); /* of a row */
-const float *gr_features_row(const struct gr_features *features, size_t index);
+
+/* Reads rows first to first + count, which must be there, into rows [count, length]. */
+bool gr_features_rows(const struct gr_features *features, size_t first, size_t count, float *rows,
+                      struct gr_error *err);
+
 const char *gr_features_layer(const struct gr_features *features); /* "" where it is not said */
 const char *gr_features_part(const struct gr_features *features);  /* of the data, or NULL */
 const char *gr_features_name(const struct gr_features *features, size_t index);
@@ -818,6 +871,13 @@ const char *gr_dtype_name(enum gr_dtype dtype);
  * The candidate nearest to word by edit distance (adjacent swaps count one), for "did you mean";
  * NULL when none is close: at most a third of the word's length, and at least one edit.
  */
+/*
+ * Puts '?' in the place of control characters, with which names from files could command a
+ * terminal, and of bytes that are no UTF-8; with lines, line breaks and tabs stay. Returns text.
+ * Messages of errors have passed it.
+ */
+char *gr_plain_text(char *text, bool lines);
+
 const char *gr_nearest(const char *word, const char *const *candidates, size_t count);
 
 #ifdef __cplusplus

@@ -64,6 +64,16 @@ status=0
 ctest --test-dir "$build" "${select[@]}" --output-on-failure -j "$(nproc)" | tee "$log" || status=$?
 total=$(sed -n 's/.*tests passed, [0-9]* tests failed out of \([0-9]*\)/\1/p' "$log")
 failed=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of.*/\1/p' "$log")
+
+# Every parser for a moment, where clang with libFuzzer is at hand (tests/fuzz/run.sh runs longer).
+if [[ $preset = release && ${#compiler[@]} -eq 0 ]]; then
+    if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' |
+        clang -fopenmp -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null; then
+        tests/fuzz/run.sh --seconds 1 || status=1
+    else
+        echo "fuzzing: left out (needs clang with libFuzzer and OpenMP)"
+    fi
+fi
 echo "$((${total:-0} - ${failed:-0})) passed, ${failed:-0} failed"
 [[ $coverage = OFF || $status != 0 ]] || tests/coverage.sh "$build"
 exit "$status"

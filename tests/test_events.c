@@ -196,7 +196,7 @@ static void expect(size_t index, const char *tag, int64_t step, float value)
 static struct gr_events *open_events(const char *path, bool append)
 {
     struct gr_error err = {0};
-    struct gr_events *events = gr_events_open(path, append, &err);
+    struct gr_events *events = gr_events_open(path, append ? -1 : 0, &err);
     gr_api_ok(events != NULL, &err);
     return events;
 }
@@ -283,10 +283,10 @@ static void a_file_that_cannot_be_written_is_named(void **state)
 {
     (void)state;
     struct gr_error err = {0};
-    gr_api_refused(gr_events_open(gr_api_path("no/events"), true, &err) != NULL, &err,
-                   GR_ERR_RUNTIME, "%s: cannot open for writing: No such file or directory",
+    gr_api_refused(gr_events_open(gr_api_path("no/events"), -1, &err) != NULL, &err, GR_ERR_RUNTIME,
+                   "%s: cannot open for writing: No such file or directory",
                    gr_api_path("no/events"));
-    gr_api_refused(gr_events_open("/dev/full", false, &err) != NULL, &err, GR_ERR_RUNTIME,
+    gr_api_refused(gr_events_open("/dev/full", 0, &err) != NULL, &err, GR_ERR_RUNTIME,
                    "/dev/full: cannot write: No space left on device");
     assert_true(gr_events_close(NULL, &err));
 }

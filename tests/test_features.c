@@ -22,6 +22,18 @@
 
 enum { POOLED = 8 * 6 * 6 };
 
+/* Row `index` is this, to the bit. */
+static void expect_row(const struct gr_features *features, size_t index, const float *want)
+{
+    const size_t length = gr_features_length(features);
+    struct gr_error err = {0};
+    float *row = calloc(length, sizeof *row);
+    assert_non_null(row);
+    gr_api_ok(gr_features_rows(features, index, 1, row, &err), &err);
+    assert_memory_equal(row, want, length * sizeof *row);
+    free(row);
+}
+
 /* ---- a part ------------------------------------------------------------------------------ */
 
 /*
@@ -50,8 +62,7 @@ static void expect_rows(const struct gr_features *features, struct gr_model *mod
         const float *values = gr_plan_target(plan, 0).data;
         for (int64_t n = 0; n < batch.count; n++, index++) {
             char name[64];
-            assert_memory_equal(gr_features_row(features, index), values + (size_t)n * length,
-                                length * sizeof *values);
+            expect_row(features, index, values + (size_t)n * length);
             assert_int_equal(gr_features_label(features, index), batch.labels[n]);
             gr_dataset_sample_name(batches.dataset, batch.indices[n], name, sizeof name);
             assert_string_equal(gr_features_name(features, index), name);
@@ -224,10 +235,54 @@ static void a_file_gives_the_row_that_prediction_would_see(void **state)
     gr_api_ok(gr_plan_feed(plan, "image", image, sizeof image, &err), &err);
     gr_api_ok(gr_plan_run(plan, &err), &err);
     gr_api_ok(gr_plan_fetch(plan, layer, row, sizeof row, &err), &err);
-    assert_memory_equal(row, gr_features_row(features, 0), sizeof row);
+    expect_row(features, 0, row);
     gr_plan_free(plan);
     gr_features_free(features);
     gr_model_free(model);
+}
+
+/* A reader that knows the layout and nothing of ours: [begin, end) of a tensor behind the header.
+ */
+static const uint8_t *tensor_at(const uint8_t *data, const json_t *header, const char *name,
+                                const char *dtype, size_t *bytes)
+{
+    const json_t *entry = json_object_get(header, name);
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    const json_int_t begin = json_integer_value(json_array_get(offsets, 0));
+    assert_string_equal(json_string_value(json_object_get(entry, "dtype")), dtype);
+    *bytes = (size_t)(json_integer_value(json_array_get(offsets, 1)) - begin);
+    return data + begin;
+}
+
+static uint32_t little_endian(const uint8_t *at)
+{
+    return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* What it finds is what the features are, of which the tests above hold each number to a plan. */
+static void expect_same(const uint8_t *data, const json_t *header,
+                        const struct gr_features *features)
+{
+    const size_t count = gr_features_count(features), length = gr_features_length(features);
+    size_t row_bytes, label_bytes, name_bytes;
+    const uint8_t *rows = tensor_at(data, header, "features", "F32", &row_bytes);
+    const uint8_t *labels = tensor_at(data, header, "labels", "I32", &label_bytes);
+    const char *names = (const char *)tensor_at(data, header, "files", "U8", &name_bytes);
+    struct gr_error err = {0};
+    assert_int_equal(row_bytes, count * length * 4);
+    assert_int_equal(label_bytes, count * 4);
+    for (size_t i = 0; i < count; i++) {
+        float row[POOLED];
+        assert_true(length <= POOLED);
+        gr_api_ok(gr_features_rows(features, i, 1, row, &err), &err);
+        for (size_t k = 0; k < length; k++) {
+            const uint32_t bits = little_endian(rows + (i * length + k) * 4);
+            assert_memory_equal(&bits, &row[k], sizeof bits);
+        }
+        assert_int_equal((int32_t)little_endian(labels + 4 * i), gr_features_label(features, i));
+        assert_string_equal(names, gr_features_name(features, i));
+        names += strlen(names) + 1;
+    }
 }
 
 /* The headers of other readers: JSON in exactly the bytes that the prefix says, tensors behind. */
@@ -239,12 +294,13 @@ static void the_file_is_safetensors_to_the_byte(void **state)
     json_error_t problem;
     struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
     const struct gr_features_options options = {.layer = NULL};
-    gr_features_free(write(model, &options, &result));
+    struct gr_features *features = write(model, &options, &result);
     FILE *file = fopen(gr_api_path("features.st"), "rb");
     assert_non_null(file);
     const size_t size = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
-    const size_t length = bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16;
+    const size_t length = little_endian(bytes);
+    assert_int_equal(little_endian(bytes + 4), 0);
     assert_int_equal(length % 8, 0);
     json_t *header = json_loadb((const char *)bytes + 8, length, 0, &problem);
     assert_non_null(header);
@@ -258,7 +314,9 @@ static void the_file_is_safetensors_to_the_byte(void **state)
     const json_t *end = json_array_get(json_object_get(files, "data_offsets"), 1);
     assert_int_equal(8 + length + (size_t)json_integer_value(end), size);
     assert_string_equal((const char *)bytes + size - sizeof "synthetic[22]", "synthetic[22]");
+    expect_same(bytes + 8 + length, header, features);
     json_decref(header);
+    gr_features_free(features);
     gr_model_free(model);
 }
 

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "data/loader.h"
+#include "data/loader_private.h"
 #include "support/data_case.h"
 #include "support/make_jpeg.h"
 
@@ -264,6 +264,34 @@ static void before_its_start_a_loader_is_at_the_end(void **state)
     gr_loader_free(loader);
 }
 
+static int images_held(const struct gr_loader *loader)
+{
+    int held = 0;
+    for (int64_t i = 0; i < loader->depth; i++)
+        held += loader->slots[i].images != NULL;
+    return held;
+}
+
+/* So that training and validation, which take turns, need no more memory than one of them. */
+static void memory_for_images_is_held_from_the_start_of_an_epoch_to_its_end(void **state)
+{
+    (void)state;
+    open_augmented(40);
+    const struct gr_loader_options options = {.batch = 8, .threads = 2};
+    struct gr_loader *loader = loader_of(&options);
+    struct gr_batch batch;
+    assert_int_equal(images_held(loader), 0);
+    for (int epoch = 0; epoch < 3; epoch++) {
+        start(loader, epoch, epoch);
+        assert_int_equal(images_held(loader), loader->depth);
+        while (next(loader, &batch))
+            assert_int_equal(images_held(loader), loader->depth);
+        assert_int_equal(images_held(loader), 0);
+        assert_false(next(loader, &batch));
+    }
+    gr_loader_free(loader);
+}
+
 static void options_without_sense_are_refused(void **state)
 {
     (void)state;
@@ -452,6 +480,7 @@ int main(void)
         SENTENCE(an_epoch_entered_in_the_middle_gives_the_same_batches),
         SENTENCE(a_loader_can_be_freed_at_any_time),
         SENTENCE(before_its_start_a_loader_is_at_the_end),
+        SENTENCE(memory_for_images_is_held_from_the_start_of_an_epoch_to_its_end),
         SENTENCE(options_without_sense_are_refused),
         SENTENCE(waiting_is_measured_and_loading_ahead_needs_none),
         SENTENCE(evaluation_counts_every_readable_image_once),

@@ -46,7 +46,7 @@ static void assert_holds(const char *wanted)
 static struct gr_metrics *open_metrics(bool append)
 {
     struct gr_error err = {0};
-    struct gr_metrics *metrics = gr_metrics_open(path, append, &err);
+    struct gr_metrics *metrics = gr_metrics_open(path, append ? -1 : 0, &err);
     assert_non_null(metrics);
     return metrics;
 }
@@ -148,13 +148,13 @@ static void a_file_that_cannot_be_written_is_named(void **state)
     struct gr_error err = {0};
     char wanted[1200], name[GR_FOLDER_PATH];
     gr_folder_file("absent/metrics.jsonl", name);
-    assert_null(gr_metrics_open(name, true, &err));
+    assert_null(gr_metrics_open(name, -1, &err));
     snprintf(wanted, sizeof wanted, "%s: cannot open for writing: No such file or directory", name);
     assert_string_equal(err.message, wanted);
     assert_int_equal(err.status, GR_ERR_RUNTIME);
 
     err = (struct gr_error){0};
-    struct gr_metrics *full = gr_metrics_open("/dev/full", false, &err);
+    struct gr_metrics *full = gr_metrics_open("/dev/full", 0, &err);
     assert_non_null(full);
     assert_false(gr_metrics_write(full, "val", NULL, 0, &err));
     assert_string_equal(err.message, "/dev/full: cannot write: No space left on device");

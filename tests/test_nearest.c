@@ -1,6 +1,7 @@
 /*
  * Nearest images: against distances by definition, and what a query may be.
  */
+#define _DEFAULT_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,10 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/random.h"
+#include "model/safetensors.h"
 #include "support/api_case.h"
 #include "support/make_jpeg.h"
 
@@ -167,8 +170,6 @@ static void rows_that_are_no_numbers_come_last(void **state)
     gr_features_free(features);
 }
 
-/* ---- queries ----------------------------------------------------------------------------- */
-
 static struct gr_neighbour ask(const struct gr_features *features, const char *query, bool ok,
                                struct gr_error *err)
 {
@@ -181,6 +182,116 @@ static struct gr_neighbour ask(const struct gr_features *features, const char *q
         assert_false(done);
     return found;
 }
+
+/* In several blocks, so that no block may forget those before it. */
+static void equally_near_images_come_in_the_order_of_the_file(void **state)
+{
+    (void)state;
+    enum { MANY = 40 };
+    const char *query = "dir/1100.jpg";
+    struct gr_neighbour found[MANY];
+    struct gr_error err = {0};
+    for (int kind = GR_COSINE; kind <= GR_EUCLIDEAN; kind++) {
+        const struct gr_nearest_options options = {
+            .queries = &query, .n_queries = 1, .count = MANY, .distance = (enum gr_distance)kind};
+        draw(0, 1);
+        for (int i = 0; i < ROWS; i += 25)
+            memcpy(rows + i * LENGTH, rows + 1100 * LENGTH, LENGTH * sizeof *rows);
+        struct gr_features *features = make(gr_api_path("f.st"));
+        gr_api_ok(gr_nearest_images(features, &options, found, &err), &err);
+        for (int k = 0; k < MANY; k++) {
+            assert_int_equal(found[k].index, 25 * k);
+            assert_true(fabs(found[k].distance) < 1e-12);
+        }
+        gr_features_free(features);
+    }
+}
+
+/* ---- files larger than memory ------------------------------------------------------------ */
+
+/* Writes features of zeros, most of them a hole in the file, with a few rows that are none. */
+static void make_large(const char *path, int64_t count, int64_t length, const float *values,
+                       const int64_t *at, int n_values)
+{
+    struct gr_error err = {0};
+    unsigned char prefix[8];
+    const struct gr_tensor tensors[] = {{"features", GR_F32, {2, {count, length}}, NULL},
+                                        {"labels", GR_S32, {1, {count}}, NULL},
+                                        {"files", GR_U8, {1, {8 * count}}, NULL}};
+    char *header = gr_safetensors_header(path, tensors, 3, NULL, 0, &err);
+    gr_api_ok(header != NULL, &err);
+    const long start = (long)(sizeof prefix + strlen(header));
+    const long rest = start + (long)(count * length) * (long)sizeof(float);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    gr_safetensors_prefix(strlen(header), prefix);
+    fwrite(prefix, 1, sizeof prefix, file);
+    fputs(header, file);
+    for (int i = 0; i < n_values; i++) {
+        fseek(file, start + (long)(at[i] * length) * (long)sizeof(float), SEEK_SET);
+        fwrite(values + i * length, sizeof *values, (size_t)length, file);
+    }
+    fseek(file, rest + (long)count * (long)sizeof(int32_t), SEEK_SET);
+    for (int64_t i = 0; i < count; i++) {
+        fprintf(file, "%07d", (int)i);
+        putc(0, file);
+    }
+    assert_int_equal(fclose(file), 0);
+    free(header);
+}
+
+static long peak_kilobytes(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* Rows of 400 kB, 300 MB in all, of which a block holds 41. */
+static void what_is_in_memory_does_not_grow_with_the_file(void **state)
+{
+    (void)state;
+    enum { WIDE = 100000, IMAGES = 750, GIVEN = 4, MOST_KILOBYTES = 100000 };
+    static float values[GIVEN * WIDE];
+    static const int64_t at[GIVEN] = {40, 41, 300, IMAGES - 1};
+    const char *queries[] = {"0000300", "0000000"};
+    struct gr_neighbour found[2 * 5];
+    struct gr_error err = {0};
+    for (int i = 0; i < GIVEN * WIDE; i++)
+        values[i] = (float)(i % WIDE % 7) + 10 * (float)(i / WIDE) * (float)(i % 2);
+    const char *path = gr_api_path("large.st");
+    make_large(path, IMAGES, WIDE, values, at, GIVEN);
+    const long before = peak_kilobytes();
+    struct gr_features *features = gr_features_read(path, &err);
+    gr_api_ok(features != NULL, &err);
+    const struct gr_nearest_options options = {
+        .queries = queries, .n_queries = 2, .count = 5, .distance = GR_EUCLIDEAN};
+    gr_api_ok(gr_nearest_images(features, &options, found, &err), &err);
+    assert_true(peak_kilobytes() - before < MOST_KILOBYTES);
+    const int64_t near[] = {IMAGES - 1, 41}; /* to the third: 10 away from either in every other */
+    assert_true(found[0].index == near[0] || found[0].index == near[1]);
+    assert_true(found[1].index == near[0] || found[1].index == near[1]);
+    assert_true(fabs(found[0].distance - 10 * sqrt(WIDE / 2.0)) < 1e-6);
+    for (int k = 0; k < 5; k++) /* to a row of zeros: the other such, from the first on */
+        assert_int_equal(found[5 + k].index, k + 1);
+    gr_features_free(features);
+}
+
+static void a_file_that_shrinks_meanwhile_is_an_error(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const char *path = gr_api_path("f.st");
+    draw(0, 1);
+    struct gr_features *features = make(path);
+    assert_int_equal(truncate(path, 100000), 0);
+    ask(features, "dir/77.jpg", false, &err);
+    assert_int_equal(err.status, GR_ERR_DATA);
+    assert_non_null(strstr(err.message, "has become shorter since it was opened"));
+    gr_features_free(features);
+}
+
+/* ---- queries ----------------------------------------------------------------------------- */
 
 static void a_query_may_be_the_end_of_a_name(void **state)
 {
@@ -279,6 +390,9 @@ int main(void)
         TEST(small_differences_of_large_rows_are_not_lost),
         TEST(there_are_no_more_neighbours_than_images),
         TEST(rows_that_are_no_numbers_come_last),
+        TEST(equally_near_images_come_in_the_order_of_the_file),
+        TEST(what_is_in_memory_does_not_grow_with_the_file),
+        TEST(a_file_that_shrinks_meanwhile_is_an_error),
         TEST(a_query_may_be_the_end_of_a_name),
         TEST(an_end_of_two_names_is_refused),
         TEST(a_file_that_is_no_image_of_the_features_needs_a_model),

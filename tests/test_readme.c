@@ -353,7 +353,8 @@ static void no_block_to_be_tested_was_left_out(void **state)
 /* Fails unless the path is there: from the root, or from one of the code's folders. */
 static void expect_path(const char *path, const char *from, const char *document)
 {
-    static const char *const bases[] = {"/", "/runtime/", "/runtime/graph/", "/ops/", "/tests/"};
+    static const char *const bases[] = {"/",     "/runtime/", "/runtime/graph/", "/runtime/train/",
+                                        "/ops/", "/tests/"};
     for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
         char name[GR_FOLDER_PATH];
         snprintf(name, sizeof name, GR_SOURCE_DIR "%s%s", from ? from : bases[i], path);

@@ -1,9 +1,8 @@
 /*
- * The graph-runner tool at work: a small model trained, interrupted, evaluated, asked, and fed
- * tensors.
+ * The graph-runner tool at work: a small model trained, evaluated, asked, and fed tensors.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* posix_openpt, nanosleep */
+#define _GNU_SOURCE /* posix_openpt */
 #endif
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,12 +14,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "graphrunner.h"
@@ -254,50 +251,6 @@ static void samples_of_the_data_are_predicted_with_their_labels(void **state)
                           NULL);
     gr_tool_contains(outcome.err, "either images or --count, not both");
     gr_outcome_release(&outcome);
-}
-
-static void sleep_a_little(void)
-{
-    const struct timespec time = {.tv_nsec = 20000000};
-    nanosleep(&time, NULL);
-}
-
-/* Waits until the tool has told of an epoch; half a minute at most. */
-static void wait_for_an_epoch(void)
-{
-    char path[GR_FOLDER_PATH];
-    gr_folder_file("stderr", path);
-    for (int i = 0; i < 1500; i++) {
-        char *text = gr_tool_read(path);
-        const bool there = strstr(text, "epoch ") != NULL;
-        free(text);
-        if (there)
-            return;
-        sleep_a_little();
-    }
-    fail_msg("training does not advance");
-}
-
-static void an_interrupted_run_is_saved_and_goes_on(void **state)
-{
-    (void)state;
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < 2; i++) {
-        char folder[GR_FOLDER_PATH];
-        gr_folder_file(i ? "second" : "first", folder);
-        const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
-                                        "1000000", NULL);
-        wait_for_an_epoch();
-        assert_int_equal(kill(pid, signals[i]), 0);
-        struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
-        gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
-        gr_tool_contains(outcome.err, " --epochs 1000000\n");
-        gr_outcome_release(&outcome);
-        outcome =
-            gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);
-        gr_tool_contains(outcome.out, "kept in ");
-        gr_outcome_release(&outcome);
-    }
 }
 
 /* ---- on a terminal ----------------------------------------------------------------------- */
@@ -554,7 +507,6 @@ int main(void)
         TEST(a_diverging_run_exits_with_6),
         TEST(missing_data_exit_with_4),
         TEST(samples_of_the_data_are_predicted_with_their_labels),
-        TEST(an_interrupted_run_is_saved_and_goes_on),
         TEST(on_a_terminal_one_line_is_rewritten_and_fits),
         TEST(run_fetches_values_and_gradients),
         TEST(run_makes_training_steps),

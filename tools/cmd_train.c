@@ -12,6 +12,7 @@
 #include "progress.h"
 #include "session.h"
 #include "terminal.h"
+#include "watch.h"
 
 static const char default_folder[] = "runs/";
 
@@ -40,15 +41,26 @@ static const char *again(const char *name, int64_t value, char text[GR_FIGURE])
 static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps, const char *out)
 {
     char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE], budget[GR_FIGURE];
+    char kept[GR_FIGURE], watch[GR_FIGURE];
     const bool changed = settings->sets.count || settings->freeze.count;
     gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
-                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s",
+                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s%s%s",
                  steps, changed ? out : settings->operands.items[0], changed ? "/model.yaml" : "",
                  out, again("epochs", settings->epochs, epochs),
                  again("steps", settings->steps, to), again("batch", settings->batch, batch),
                  again("seed", settings->seed, seed),
                  again("memory-budget", settings->memory_budget, budget),
+                 again("keep", settings->kept, kept), again("watch", settings->watch, watch),
                  settings->data ? " --data " : "", settings->data ? settings->data : "");
+}
+
+/* Signals become requests here, between two steps. */
+static enum gr_request request(void *user)
+{
+    (void)user;
+    if (gr_interrupt_signal())
+        return GR_REQUEST_STOP;
+    return gr_interrupt_save() ? GR_REQUEST_SAVE : GR_REQUEST_NOTHING;
 }
 
 static int train_in(const struct gr_session *session, const char *out)
@@ -70,9 +82,14 @@ static int train_in(const struct gr_session *session, const char *out)
         .max_corrupt = settings->max_corrupt ? settings->max_corrupt : -1,
         .progress = gr_display_progress,
         .progress_user = &display,
+        .keep = settings->kept,
+        .request = request,
         .command = command,
+        .watch_every = settings->watch,
+        .watch = gr_watch_print,
     };
     gr_interrupt_watch();
+    gr_interrupt_watch_save();
     const bool ok = gr_train(session->model, &options, &result, &err);
     gr_display_end(&display);
     free(command);
@@ -123,6 +140,13 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(resume),
      .value = "DIR",
      .doc = "go on with the run in this folder"},
+    {.name = "keep",
+     .type = GR_OPTION_INT,
+     .offset = GR_FIELD(kept),
+     .value = "N",
+     .min = 1,
+     .max = 1e6,
+     .doc = "checkpoints to keep, the newest (default: 2; and the best)"},
     {.name = "weights",
      .type = GR_OPTION_TEXT,
      .offset = GR_FIELD(weights),
@@ -162,6 +186,16 @@ static const struct gr_option options[] = {
      .min = 1,
      .max = 1e15,
      .doc = "stop after so many training steps in all"},
+    {.name = "watch",
+     .type = GR_OPTION_INT,
+     .offset = GR_FIELD(watch),
+     .value = "N",
+     .min = 1,
+     .max = 1e15,
+     .doc =
+         "every N steps, show for each layer |w|, the norm of its weight, |dw|, that of what the "
+         "step changed, their ratio, and the share of dead ReLUs: channels that are 0 for the "
+         "whole batch"},
     GR_MAX_CORRUPT_OPTION,
     GR_MEMORY_BUDGET_OPTION,
     GR_NO_MEMORY_PLAN_OPTION,
@@ -173,6 +207,8 @@ static const struct gr_example examples[] = {
      "three epochs, kept in runs/first"},
     {"graph-runner train models/lenet.yaml --resume runs/first --epochs 6",
      "three more, exactly as if they had been asked for at once"},
+    {"graph-runner train models/lenet.yaml --out runs/watched --watch 100",
+     "is the rate right? |dw| / |w| is about 0.001 where it is"},
     {"graph-runner train m.yaml --weights w.st --set vars.classes=9 --freeze conv1",
      "fine-tuning: a last layer of nine classes, and conv1 as it was"},
     {.line = NULL},
@@ -189,10 +225,17 @@ const struct gr_command gr_command_train = {
         "the part 'val'.\n\n"
         "The run folder receives model.yaml (the model as trained), metrics.jsonl (one JSON object "
         "for each stage of each epoch), steps.jsonl (one for each step), an event file for "
-        "TensorBoard, the checkpoints latest.safetensors and best.safetensors, and report.html, "
-        "written anew after each epoch: curves, confusion matrix, filters and network as one page "
-        "for any browser ('graph-runner report' compares runs). Ctrl-C saves and stops; --resume "
-        "goes on from there.",
+        "TensorBoard, checkpoints, and report.html, written anew after each epoch: curves, "
+        "confusion matrix, filters and network as one page for any browser ('graph-runner report' "
+        "compares runs).\n\n"
+        "A checkpoint is the whole state after a step, step-000001200.safetensors, or "
+        "best.safetensors after the best epoch; latest.safetensors is a link to the newest. One is "
+        "saved at the start, after each epoch and every half hour; train.checkpoint in the model "
+        "changes that: {every: 1, steps: 0, minutes: 30}. --resume goes on from the newest that is "
+        "whole, exactly as if nothing had happened, however the run ended.\n\n"
+        "Ctrl-C or SIGTERM finishes the step, saves and stops, a second one stops at once; SIGUSR1 "
+        "saves and goes on. Where nothing can be written (a full disk) training goes on, warns "
+        "once and tries again.",
     .options = options,
     .tunes = true,
     .transfers = true,

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t came;
+static volatile sig_atomic_t came, save;
 
 static void note(int number)
 {
@@ -19,12 +19,34 @@ static void note(int number)
     came = number;
 }
 
+static void note_save(int number)
+{
+    save = number;
+}
+
+static void watch(int number, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(number, &action, NULL);
+}
+
 void gr_interrupt_watch(void)
 {
-    struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    watch(SIGINT, note);
+    watch(SIGTERM, note);
+}
+
+void gr_interrupt_watch_save(void)
+{
+    watch(SIGUSR1, note_save);
+}
+
+bool gr_interrupt_save(void)
+{
+    const bool wanted = save != 0;
+    save = 0;
+    return wanted;
 }
 
 int gr_interrupt_signal(void)

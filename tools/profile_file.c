@@ -26,6 +26,13 @@ static double number_of(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
+/* A whole number from 0 to a million; else 0. */
+static int64_t count_of(const json_t *object, const char *key)
+{
+    const double number = number_of(object, key);
+    return number >= 0 && number <= 1e6 ? (int64_t)number : 0;
+}
+
 /* The index of a text among choices that end with NULL; -1: none of them. */
 static int choice_of(const json_t *object, const char *key, const char *const *choices)
 {
@@ -58,7 +65,7 @@ static int load(struct gr_profile_file *file)
     if (!json_is_array(json_object_get(file->bench, "nodes")) ||
         choice_of(file->bench, "mode", gr_modes) < 0 ||
         choice_of(file->bench, "precision", gr_precisions) < 0 ||
-        !(number_of(file->bench, "batch") >= 1))
+        count_of(file->bench, "batch") < 1)
         return unreadable(file, "there are no times of nodes in it; they come from 'graph-runner "
                                 "bench MODEL --json --nodes' or '--trace FILE'");
     return GR_OK;
@@ -78,7 +85,7 @@ static int complete(const struct gr_profile_file *file, struct gr_settings *sett
     const int mode = choice_of(file->bench, "mode", gr_modes),
               precision = choice_of(file->bench, "precision", gr_precisions),
               kernels = choice_of(file->bench, "kernels", gr_kernel_sets);
-    const int64_t batch = (int64_t)number_of(file->bench, "batch");
+    const int64_t batch = count_of(file->bench, "batch");
     char measured[32], asked[32];
     if (settings->mode >= 0 && settings->mode != mode)
         return differs(file, "mode", gr_modes[mode], gr_modes[settings->mode]);
@@ -96,7 +103,7 @@ static int complete(const struct gr_profile_file *file, struct gr_settings *sett
     if (settings->kernels == GR_KERNELS_AUTO && kernels >= 0)
         settings->kernels = kernels;
     if (!settings->threads)
-        settings->threads = (int64_t)number_of(file->bench, "threads");
+        settings->threads = count_of(file->bench, "threads");
     return GR_OK;
 }
 
@@ -107,9 +114,9 @@ int gr_profile_file_open(struct gr_profile_file *file, const char *path,
     const int status = load(file);
     if (status != GR_OK)
         return status;
-    const double threads = number_of(file->bench, "threads");
-    snprintf(file->title, sizeof file->title, "%s, batch %.0f, %.0f thread%s, %s",
-             text_of(file->bench, "mode"), number_of(file->bench, "batch"), threads,
+    const int64_t threads = count_of(file->bench, "threads");
+    snprintf(file->title, sizeof file->title, "%s, batch %" PRId64 ", %" PRId64 " thread%s, %s",
+             text_of(file->bench, "mode"), count_of(file->bench, "batch"), threads,
              threads > 1 ? "s" : "", text_of(file->bench, "precision"));
     return complete(file, settings);
 }

@@ -11,9 +11,11 @@
 int gr_report_json(json_t *json, bool one_line)
 {
     const size_t layout = one_line ? JSON_COMPACT : JSON_INDENT(2);
+    const size_t ascii = gr_is_terminal(stdout) ? JSON_ENSURE_ASCII : 0; /* no C1 controls */
     errno = 0; /* Jansson may leave out what there is no memory for */
-    const bool ok =
-        json && json_dumpf(json, stdout, layout | JSON_REAL_PRECISION(10)) == 0 && errno != ENOMEM;
+    const bool ok = json &&
+                    json_dumpf(json, stdout, layout | ascii | JSON_REAL_PRECISION(10)) == 0 &&
+                    errno != ENOMEM;
     json_decref(json);
     if (!ok)
         return gr_tool_fail(GR_ERR_RUNTIME, "cannot write the result as JSON");

@@ -37,7 +37,7 @@ struct gr_settings {
     struct gr_words only, except, rename, freeze;
     int mode;     /* enum gr_mode */
     int distance; /* enum gr_distance */
-    int64_t epochs, steps, warmup, top, first, count, max_corrupt;
+    int64_t epochs, steps, kept, watch, warmup, top, first, count, max_corrupt;
     int64_t memory_budget; /* bytes; 0: not said */
     int64_t side, quality, shard_size;
     int keep, order;

@@ -32,6 +32,7 @@ void gr_table_add(struct gr_table *table, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    gr_plain_text(text, false);
     char *cell = malloc(strlen(text) + 1);
     if (!cell) {
         table->failed = true;

@@ -47,8 +47,10 @@ const char *gr_style(FILE *file, enum gr_style style)
 void gr_status_show(const char *text)
 {
     /* The last column stays free: writing there wraps on some terminals. */
-    const size_t bytes = gr_text_fit(text, gr_terminal_width(stderr) - 1);
-    fprintf(stderr, "\r%.*s\033[K", (int)bytes, text);
+    char line[1024];
+    snprintf(line, sizeof line, "%s", text);
+    const size_t bytes = gr_text_fit(gr_plain_text(line, false), gr_terminal_width(stderr) - 1);
+    fprintf(stderr, "\r%.*s\033[K", (int)bytes, line);
     fflush(stderr);
     status_shown = true;
 }
@@ -67,12 +69,12 @@ static void say(enum gr_style style, const char *kind, const char *format, va_li
 
 static void say(enum gr_style style, const char *kind, const char *format, va_list args)
 {
+    char text[8192];
+    vsnprintf(text, sizeof text, format, args);
     gr_status_clear();
     fflush(stdout);
-    fprintf(stderr, "%sgraph-runner:%s %s", gr_style(stderr, style),
-            gr_style(stderr, GR_STYLE_PLAIN), kind);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    fprintf(stderr, "%sgraph-runner:%s %s%s\n", gr_style(stderr, style),
+            gr_style(stderr, GR_STYLE_PLAIN), kind, gr_plain_text(text, true));
 }
 
 int gr_tool_fail(enum gr_status status, const char *format, ...)
@@ -120,7 +122,12 @@ void gr_tool_log(void *user, enum gr_log_level level, const char *text)
     }
     gr_status_clear();
     const size_t length = strlen(text);
-    fprintf(stderr, "%s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
+    char *copy = malloc(length + 1);
+    if (!copy)
+        return;
+    fprintf(stderr, "%s%s", gr_plain_text(strcpy(copy, text), true),
+            length && text[length - 1] == '\n' ? "" : "\n");
+    free(copy);
 }
 
 /* ---- columns ----------------------------------------------------------------------------- */

@@ -7,12 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 bool gr_failv(struct gr_error *err, enum gr_status status, const char *format, va_list args)
 {
     if (!err || err->status != GR_OK)
         return false;
     err->status = status;
     vsnprintf(err->message, sizeof err->message, format, args);
+    gr_plain_text(err->message, false);
     return false;
 }
 

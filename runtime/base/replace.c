@@ -1,10 +1,10 @@
 /*
  * Files that appear whole or not at all; see replace.h.
  */
-#define _POSIX_C_SOURCE 200809L
-#define _XOPEN_SOURCE 700 /* realpath */
+#define _GNU_SOURCE /* O_TMPFILE */
 #include "base/replace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,8 +19,17 @@ static bool fail(const struct gr_replace *replace, const char *what, struct gr_e
     return gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, what, replace->path);
 }
 
-/* Creates `target.PID-N.tmp` for the first N that is free, so that writers do not meet. */
-static int create_beside(struct gr_replace *replace)
+/* The folder that a path is in, on the heap; NULL: out of memory. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+/* Calls make for the names `target.PID-N.tmp` until one was free, so that writers do not meet. */
+static int take_name(struct gr_replace *replace, int (*make)(const char *name, int fd), int fd)
 {
     const size_t size = strlen(replace->target) + 64;
     replace->temporary = malloc(size);
@@ -29,15 +38,48 @@ static int create_beside(struct gr_replace *replace)
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         snprintf(replace->temporary, size, "%s.%ld-%d.tmp", replace->target, (long)getpid(),
                  attempt);
-        const int fd = open(replace->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0)
-            return fd;
+        const int made = make(replace->temporary, fd);
+        if (made >= 0)
+            return made;
         if (errno != EEXIST)
             break;
     }
     free(replace->temporary); /* it is not ours to remove */
     replace->temporary = NULL;
     return -1;
+}
+
+static int create(const char *name, int fd)
+{
+    (void)fd;
+    return open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+}
+
+/* Names a file that has none. */
+static int name_file(const char *name, int fd)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
+}
+
+/*
+ * A file without a name in target's folder, so that nothing is left of it if the process ends; -1
+ * where the system has no such files, or could not name them later.
+ */
+static int create_nameless(const struct gr_replace *replace)
+{
+#ifdef O_TMPFILE
+    if (access("/proc/self/fd", X_OK) != 0)
+        return -1;
+    char *folder = folder_of(replace->target);
+    const int fd = folder ? open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0666) : -1;
+    free(folder);
+    return fd;
+#else
+    (void)replace;
+    return -1;
+#endif
 }
 
 bool gr_replace_open(struct gr_replace *replace, const char *path, struct gr_error *err)
@@ -58,7 +100,9 @@ bool gr_replace_open(struct gr_replace *replace, const char *path, struct gr_err
         return replace->file ? true : fail(replace, "cannot open for writing", err);
     }
     replace->target = exists ? realpath(path, NULL) : strdup(path);
-    const int fd = replace->target ? create_beside(replace) : -1;
+    int fd = replace->target ? create_nameless(replace) : -1;
+    if (fd < 0 && replace->target)
+        fd = take_name(replace, create, -1);
     if (fd >= 0)
         replace->file = fdopen(fd, "w");
     if (replace->file)
@@ -70,16 +114,11 @@ bool gr_replace_open(struct gr_replace *replace, const char *path, struct gr_err
     return false;
 }
 
-/* Makes the rename itself last. Not every file system can; what it cannot do is no error. */
-static bool sync_folder(const char *target)
+/* Not every file system can; what it cannot do is no error. */
+bool gr_sync_folder(const char *target)
 {
-    char *folder = strdup(target);
-    if (!folder)
-        return false;
-    char *slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *folder = folder_of(target);
+    const int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     free(folder);
     if (fd < 0)
         return errno == EACCES; /* a folder may be writable and not readable */
@@ -95,18 +134,20 @@ bool gr_replace_commit(struct gr_replace *replace, struct gr_error *err)
         return fail(replace, "cannot write", err);
     if (file == stdout)
         return true;
-    if (replace->temporary && fsync(fileno(file)) != 0)
+    if (replace->target && fsync(fileno(file)) != 0)
         return fail(replace, "cannot sync", err);
+    if (replace->target && !replace->temporary && take_name(replace, name_file, fileno(file)) < 0)
+        return fail(replace, "cannot name the new file", err);
     replace->file = NULL;
     if (fclose(file) != 0)
         return fail(replace, "cannot write", err);
-    if (!replace->temporary)
+    if (!replace->target)
         return true;
     if (rename(replace->temporary, replace->target) != 0)
         return fail(replace, "cannot rename the new file into place", err);
     free(replace->temporary);
     replace->temporary = NULL;
-    return sync_folder(replace->target) ? true : fail(replace, "cannot sync its folder", err);
+    return gr_sync_folder(replace->target) ? true : fail(replace, "cannot sync its folder", err);
 }
 
 void gr_replace_release(struct gr_replace *replace)
@@ -118,6 +159,55 @@ void gr_replace_release(struct gr_replace *replace)
     free(replace->temporary);
     free(replace->target);
     *replace = (struct gr_replace){0};
+}
+
+/* ---- folders ----------------------------------------------------------------------------- */
+
+/* Does the name end as those of files do that go into such folders? */
+static bool is_written(const char *name)
+{
+    static const char *const ends[] = {".safetensors", ".jsonl", ".json", ".yaml",
+                                       ".csv",         ".png",   ".html", ".tar"};
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        const size_t end = strlen(ends[i]);
+        if (length >= end && strcmp(name + length - end, ends[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A link to a file beside it, which is no link itself: as `latest` is to the newest checkpoint. */
+static bool stays(int folder, const char *name)
+{
+    char target[256];
+    struct stat status;
+    const ssize_t length = readlinkat(folder, name, target, sizeof target - 1);
+    if (length <= 0 || length == (ssize_t)sizeof target - 1)
+        return false;
+    target[length] = '\0';
+    return !strchr(target, '/') &&
+           (fstatat(folder, target, &status, AT_SYMLINK_NOFOLLOW) != 0 || S_ISREG(status.st_mode));
+}
+
+bool gr_refuse_links(const char *folder, struct gr_error *err)
+{
+    DIR *dir = opendir(folder);
+    bool done = true;
+    for (const struct dirent *entry; dir && done && (entry = readdir(dir));) {
+        struct stat status;
+        if (is_written(entry->d_name) &&
+            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISLNK(status.st_mode) && !stays(dirfd(dir), entry->d_name))
+            done =
+                gr_fail(err, GR_ERR_USAGE,
+                        "%s/%s is a link that leads elsewhere: what is written to a folder stays "
+                        "in it: remove the link, or give another folder",
+                        folder, entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return done;
 }
 
 bool gr_make_folder(const char *folder, struct gr_error *err)
@@ -135,6 +225,6 @@ bool gr_make_folder(const char *folder, struct gr_error *err)
             return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make the folder", path);
         *p = end;
         if (!end)
-            return true;
+            return gr_refuse_links(folder, err);
     }
 }

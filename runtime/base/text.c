@@ -61,6 +61,47 @@ void gr_text_release(struct gr_text *text)
     *text = (struct gr_text){0};
 }
 
+/* ---- characters -------------------------------------------------------------------------- */
+
+size_t gr_utf8_length(const char *text, size_t left)
+{
+    static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *byte = (const unsigned char *)text;
+    if (!left || byte[0] < 0x80)
+        return left ? 1 : 0;
+    const size_t length = byte[0] < 0xe0 ? 2 : byte[0] < 0xf0 ? 3 : 4;
+    unsigned value = byte[0] & (0x7fu >> length);
+    if (byte[0] < 0xc2 || byte[0] > 0xf4 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((byte[i] & 0xc0) != 0x80)
+            return 0;
+        value = value << 6 | (byte[i] & 0x3fu);
+    }
+    const bool surrogate = value >= 0xd800 && value <= 0xdfff;
+    return value < smallest[length] || value > 0x10ffff || surrogate ? 0 : length;
+}
+
+/* C0, DEL, and C1 in UTF-8, which terminals take for commands too. */
+static bool is_control(const unsigned char *c)
+{
+    return *c < ' ' || *c == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0);
+}
+
+char *gr_plain_text(char *text, bool lines)
+{
+    for (char *c = text; *c;) {
+        const size_t length = gr_utf8_length(c, 4);
+        const bool kept = lines && (*c == '\n' || *c == '\t');
+        if (!length || (is_control((const unsigned char *)c) && !kept))
+            memset(c, '?', length ? length : 1);
+        c += length ? length : 1;
+    }
+    return text;
+}
+
+/* ---- words ------------------------------------------------------------------------------- */
+
 enum { LONGEST_WORD = 63 };
 
 static size_t smallest(size_t a, size_t b)

@@ -14,7 +14,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-enum { DEFLATE_MOST = 1040 }; /* deflate's largest expansion is 1032 */
+/* Deflate expands to 1032 times at most. Where that is much, a data set that is believed does less.
+ */
+enum { DEFLATE_MOST = 1040, DEFLATE_USUAL = 64, DEFLATE_FREE = 1 << 28 };
 
 struct gr_data_file {
     gzFile gz;
@@ -108,6 +110,13 @@ bool gr_data_file_expect(struct gr_data_file *file, size_t bytes, struct gr_erro
 {
     const bool direct = gzdirect(file->gz);
     const size_t left = file->size - (direct ? file->position : 0);
+    if (!direct && bytes > DEFLATE_FREE && bytes / DEFLATE_USUAL > left &&
+        bytes / DEFLATE_MOST <= left)
+        return gr_fail(
+            err, GR_ERR_DATA,
+            "%s: its header announces %zu bytes, packed into %zu: unpack it first if you "
+            "trust it",
+            file->path, bytes, left);
     if (direct ? bytes <= left : bytes / DEFLATE_MOST <= left)
         return true;
     return gr_fail(err, GR_ERR_DATA,
@@ -198,6 +207,25 @@ void gr_file_announce(const char *path, int64_t offset, int64_t bytes)
     close(file);
 }
 
+/* That it is text, of lines that are not endless. */
+static bool check_text(const char *path, const char *text, size_t size, struct gr_error *err)
+{
+    int64_t line = 1;
+    size_t length = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (!text[i])
+            return gr_fail(err, GR_ERR_DATA, "%s:%" PRId64 ": a zero byte: not a text file", path,
+                           line);
+        length = text[i] == '\n' ? 0 : length + 1;
+        line += text[i] == '\n';
+        if (length > GR_LINE_BYTES_MAX)
+            return gr_fail(err, GR_ERR_DATA,
+                           "%s:%" PRId64 ": the line is longer than the %d bytes allowed", path,
+                           line, GR_LINE_BYTES_MAX);
+    }
+    return true;
+}
+
 /* Cuts text into lines in place. */
 static const char **split(char *text, struct gr_pool *pool, int64_t *count)
 {
@@ -220,13 +248,14 @@ static const char **split(char *text, struct gr_pool *pool, int64_t *count)
     return line;
 }
 
-const char **gr_file_lines(const char *path, struct gr_pool *pool, int64_t *count,
+const char **gr_file_lines(const char *path, size_t most, struct gr_pool *pool, int64_t *count,
                            struct gr_error *err)
 {
     struct gr_buffer buffer = {0};
     const char **lines = NULL;
     size_t size;
-    if (!gr_file_read_whole(path, (size_t)1 << 32, &buffer, &size, err))
+    if (!gr_file_read_whole(path, most, &buffer, &size, err) ||
+        !check_text(path, (const char *)buffer.data, size, err))
         goto out;
     char *text = gr_pool_strndup(pool, (const char *)buffer.data, size);
     lines = text ? split(text, pool, count) : NULL;

@@ -49,11 +49,14 @@ bool gr_file_read_part(const char *path, int64_t offset, size_t bytes, struct gr
 /* Has the disk read bytes of a file, in its own time, since they are wanted soon. */
 void gr_file_announce(const char *path, int64_t offset, int64_t bytes);
 
+/* Bounds of text files: a list of a million images with their paths is a tenth of the first. */
+enum { GR_LIST_BYTES_MAX = 1 << 30, GR_LINE_BYTES_MAX = 1 << 16 };
+
 /*
- * The lines of a text file without their ends (\n or \r\n), in the pool; a last empty one is left
- * out. NULL on failure.
+ * The lines of a text file of at most `most` bytes without their ends (\n or \r\n), in the pool; a
+ * last empty one is left out. NULL on failure.
  */
-const char **gr_file_lines(const char *path, struct gr_pool *pool, int64_t *count,
+const char **gr_file_lines(const char *path, size_t most, struct gr_pool *pool, int64_t *count,
                            struct gr_error *err);
 
 #endif

@@ -112,7 +112,8 @@ bool gr_samples_name_classes(struct gr_samples *samples, const struct gr_names *
     const char **items = gr_pool_array(&samples->pool, names->count, sizeof *items);
     if (!items)
         return gr_fail_memory(err, "opening a dataset");
-    memcpy(items, names->items, names->count * sizeof *items);
+    if (names->count)
+        memcpy(items, names->items, names->count * sizeof *items);
     samples->class_names = items;
     samples->classes = (int64_t)names->count;
     return true;
@@ -124,7 +125,7 @@ bool gr_samples_read_names(struct gr_samples *samples, const char *path,
     int64_t count = 0;
     if (!path)
         return true;
-    const char **lines = gr_file_lines(path, &samples->pool, &count, err);
+    const char **lines = gr_file_lines(path, GR_LIST_BYTES_MAX, &samples->pool, &count, err);
     if (!lines)
         return false;
     if (count < samples->classes)

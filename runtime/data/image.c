@@ -3,7 +3,7 @@
  */
 #include "data/image.h"
 
-#include "data/pixels_avx2.h"
+#include "data/pixels.h"
 
 #include <stdlib.h>
 
@@ -56,9 +56,9 @@ void gr_view_write(const struct gr_view *view, const float *scale, const float *
     const int64_t plane = view->height * view->width;
     for (int64_t h = 0; h < view->height; h++, out += view->width) {
         const uint8_t *row = view->pixels + (ptrdiff_t)h * view->row_stride;
-        const int64_t w = rgb ? gr_pixels_avx2_write(row, view->column_stride, view->width, scale,
-                                                     offset, out, plane)
-                              : 0;
+        const int64_t w =
+            rgb ? gr_pixels_write(row, view->column_stride, view->width, scale, offset, out, plane)
+                : 0;
         row += (ptrdiff_t)w * view->column_stride;
         for (int c = 0; c < view->channels; c++)
             write_row(row + c * view->channel_stride, view->column_stride, view->width - w,

@@ -101,7 +101,7 @@ bool gr_imagenet_label(struct gr_places *places, const char *path, const struct 
 {
     struct gr_pool text = {0};
     struct lines lines = {.path = path};
-    lines.items = gr_file_lines(path, &text, &lines.count, err);
+    lines.items = gr_file_lines(path, GR_LIST_BYTES_MAX, &text, &lines.count, err);
     bool done = lines.items && check_ids(&lines, synsets, err);
     if (done && lines.count != (int64_t)places->count)
         done = gr_fail(err, GR_ERR_DATA,

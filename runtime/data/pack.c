@@ -170,7 +170,9 @@ static bool write_one(struct packer *packer, int64_t place, struct made *made, s
     struct gr_shard_writer *writer = &packer->writer;
     char key[KEY];
     if (made->bytes && writer->shard.count &&
-        gr_shard_size_with(writer, made->size) > p->shard_bytes && !keep_shard(packer, place, err))
+        (gr_shard_size_with(writer, made->size) > p->shard_bytes ||
+         writer->shard.count == GR_PACK_IMAGES_MAX) &&
+        !keep_shard(packer, place, err))
         return false;
     if (!gr_shard_is_open(writer) && !gr_pack_folder_shard(&packer->folder, writer, err))
         return false;

@@ -5,6 +5,7 @@
 #include "data/pack_index.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -147,21 +148,28 @@ bool gr_pack_shard_parse(const json_t *object, struct gr_pack_shard *shard, stru
 
 json_t *gr_pack_read_line(FILE *file, const char *path, struct gr_error *err)
 {
-    char *line = NULL;
-    size_t room = 0;
+    struct gr_text line = {0};
+    char block[1 << 14];
+    size_t used = 0;
+    json_t *object = NULL;
+    int c = 0;
     errno = 0;
-    const ssize_t length = getline(&line, &room, file);
-    if (length < 0 && !feof(file))
-        gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot read", path);
-    json_t *object = length > 0 && line[length - 1] == '\n'
-                         ? gr_json_parse(line, (size_t)length, 0, NULL, err)
-                         : NULL;
-    free(line);
-    if (!json_is_object(object)) {
-        json_decref(object);
-        return NULL;
+    while (c != '\n' && line.length < GR_PACK_LINE_MAX && (c = getc_unlocked(file)) != EOF) {
+        block[used++] = (char)c;
+        if (used == sizeof block || c == '\n') {
+            gr_text_append(&line, block, used);
+            used = 0;
+        }
     }
-    return object;
+    if (ferror(file))
+        gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot read", path);
+    else if (gr_text_ok(&line, err) && c == '\n')
+        object = gr_json_parse(line.data, line.length, 0, NULL, err);
+    gr_text_release(&line);
+    if (json_is_object(object))
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
 json_t *gr_pack_head(const char *path, struct gr_error *err)

@@ -25,6 +25,12 @@
 #define GR_PACK_INDEX "index.jsonl"
 #define GR_PACK_UNFINISHED "unfinished.jsonl"
 
+/*
+ * A shard of so many images ends, whatever its bytes; so no line is longer than this. What is
+ * longer is not read.
+ */
+enum { GR_PACK_IMAGES_MAX = 1 << 22, GR_PACK_LINE_MAX = 1 << 27 };
+
 /* An image within a shard. */
 struct gr_packed {
     int64_t offset, size; /* of the file's bytes */

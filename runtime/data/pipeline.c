@@ -255,13 +255,19 @@ static bool complete(struct gr_pipeline_run *run, struct gr_error *err)
     return true;
 }
 
-static void write_out(const struct gr_pipeline_run *run, float *out)
+/* A data set may promise images of one size, as a pack's index does, and not keep it. */
+static bool write_out(const struct gr_pipeline_run *run, float *out, struct gr_error *err)
 {
-    const struct gr_pipeline *pipeline = run->pipeline;
-    assert(run->sample.view.channels == pipeline->shape.dim[0] &&
-           run->sample.view.height == pipeline->shape.dim[1] &&
-           run->sample.view.width == pipeline->shape.dim[2]);
+    const struct gr_shape *shape = &run->pipeline->shape;
+    const struct gr_view *view = &run->sample.view;
+    assert(view->channels == shape->dim[0]);
+    if (view->height != shape->dim[1] || view->width != shape->dim[2])
+        return gr_fail(err, GR_ERR_DATA,
+                       "the image is not as large as its data set says: after the transforms it is "
+                       "%" PRId64 "×%" PRId64 ", not %" PRId64 "×%" PRId64,
+                       view->height, view->width, shape->dim[1], shape->dim[2]);
     write_values(run, out);
+    return true;
 }
 
 /* Each of the ten views through the transforms that follow the crop. */
@@ -278,7 +284,8 @@ static bool finish_views(struct gr_pipeline_run *run, float *out, struct gr_erro
         run->end = run->pipeline->count;
         if (!place(run, err) || !complete(run, err))
             return false;
-        write_out(run, out + k * gr_shape_count(&run->pipeline->shape));
+        if (!write_out(run, out + k * gr_shape_count(&run->pipeline->shape), err))
+            return false;
     }
     return true;
 }
@@ -308,8 +315,7 @@ bool gr_pipeline_finish(struct gr_pipeline_run *run, const struct gr_view *view,
         return false;
     if (run->pipeline->ten_crop.height)
         return finish_views(run, out, err);
-    write_out(run, out);
-    return true;
+    return write_out(run, out, err);
 }
 
 void gr_pipeline_pixels(const struct gr_pipeline *pipeline, const float *values, uint8_t *pixels)

@@ -12,6 +12,12 @@
 
 enum { CHUNK_MAX = 1 << 23, CHUNKS_CACHED = 64, DEFLATE_MOST = 1040 };
 
+/*
+ * Bounds on the work that a file may ask for: sides as JPEG has them, since each row costs
+ * something, and pixels: some for any file, and more for each of its bytes.
+ */
+enum { SIDE_MAX = 65535, PIXELS_ANY = 1 << 26, PIXELS_A_BYTE = 256 };
+
 struct reader {
     png_structp png;
     png_infop info;
@@ -43,6 +49,27 @@ static void read_bytes(png_structp png, png_bytep out, size_t count)
     reader->position += count;
 }
 
+/*
+ * That the chunks are there as long as they say: libpng takes memory for some of them, of up to
+ * 2 GiB, before it reads them.
+ */
+static bool has_chunks(const struct reader *reader)
+{
+    enum { SIGNATURE = 8, AROUND = 12 };
+    size_t at = SIGNATURE;
+    while (at < reader->size) {
+        if (reader->size - at < AROUND)
+            return false;
+        const size_t length = png_get_uint_32(reader->bytes + at);
+        if (length > reader->size - at - AROUND)
+            return false;
+        if (memcmp(reader->bytes + at + 4, "IEND", 4) == 0)
+            break;
+        at += length + AROUND;
+    }
+    return true;
+}
+
 static bool reader_init(struct reader *reader, const uint8_t *bytes, size_t size)
 {
     *reader = (struct reader){.bytes = bytes, .size = size};
@@ -61,9 +88,16 @@ static bool reader_init(struct reader *reader, const uint8_t *bytes, size_t size
 static void start(struct reader *reader, int channels)
 {
     png_structp png = reader->png;
+    if (!has_chunks(reader))
+        png_error(png, "the file ends early");
     png_read_info(png, reader->info);
     const size_t width = png_get_image_width(png, reader->info);
     const size_t height = png_get_image_height(png, reader->info);
+    if (width > SIDE_MAX || height > SIDE_MAX) {
+        snprintf(reader->message, sizeof reader->message, "%zu×%zu: a side is at most %d pixels",
+                 height, width, SIDE_MAX);
+        png_longjmp(png, 1);
+    }
     if (width > GR_DECODE_PIXELS_MAX / height) {
         snprintf(reader->message, sizeof reader->message, "%zu×%zu are more than %d pixels", height,
                  width, GR_DECODE_PIXELS_MAX);
@@ -72,6 +106,12 @@ static void start(struct reader *reader, int channels)
     if (png_get_rowbytes(png, reader->info) * height / DEFLATE_MOST > reader->size) {
         snprintf(reader->message, sizeof reader->message,
                  "%zu×%zu pixels cannot be in a file of %zu bytes", height, width, reader->size);
+        png_longjmp(png, 1);
+    }
+    if (width * height > PIXELS_ANY && width * height / PIXELS_A_BYTE > reader->size) {
+        snprintf(reader->message, sizeof reader->message,
+                 "%zu×%zu pixels are more work than a file of %zu bytes can be worth", height,
+                 width, reader->size);
         png_longjmp(png, 1);
     }
     png_set_expand(png);

@@ -9,7 +9,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "data/pixels_avx2.h"
+#include "data/decode.h"
+#include "data/pixels.h"
 #include "data/taps.h"
 
 struct gr_placement gr_placement_whole(int64_t height, int64_t width)
@@ -170,7 +171,7 @@ static void resize_columns(const struct gr_view *view, const struct gr_taps *tap
                            uint8_t *out)
 {
     const size_t bytes = (size_t)width * (size_t)view->channels;
-    int64_t h = gr_pixels_avx2_columns(view, taps, width, out);
+    int64_t h = gr_pixels_columns(view, taps, width, out);
     for (; h < view->height; h++)
         resize_row(view, view->pixels + (ptrdiff_t)h * view->row_stride, taps, width,
                    out + (size_t)h * bytes);
@@ -184,7 +185,7 @@ static void resize_rows(const uint8_t *rows, const struct gr_taps *taps, int64_t
 {
     for (int64_t h = 0; h < height; h++, out += bytes) {
         const uint8_t *src = rows + (size_t)taps[h].first * bytes;
-        for (size_t i = gr_pixels_avx2_row(src, bytes, &taps[h], out); i < bytes; i++) {
+        for (size_t i = gr_pixels_row(src, bytes, &taps[h], out); i < bytes; i++) {
             int32_t sum = 0;
             for (int32_t k = 0; k < taps[h].count; k++)
                 sum += taps[h].weight[k] * src[(size_t)k * bytes + i];
@@ -210,6 +211,9 @@ static bool resize(struct gr_view *view, const struct gr_placement *p,
     const struct gr_window needs = gr_placement_needs(p);
     size_t rows_bytes, out_bytes;
     assert(view->height == needs.height && view->width == needs.width);
+    if (v.count > GR_DECODE_PIXELS_MAX / h.count)
+        return gr_fail(err, GR_ERR_DATA, "%lld×%lld pixels are more than the %d allowed",
+                       (long long)v.count, (long long)h.count, GR_DECODE_PIXELS_MAX);
     if (!image_bytes(view->height, h.count, view->channels, &rows_bytes) ||
         !image_bytes(v.count, h.count, view->channels, &out_bytes))
         return gr_fail_memory(err, "resizing an image");

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATHS_MAX = 1000000, DIGITS_MAX = 9 };
+enum { PATHS_MAX = 1000000, DIGITS_MAX = 9, PATH_BYTES_MAX = 4095 };
 
 struct expansion {
     const char *pattern;
@@ -111,6 +111,9 @@ static bool expand_choice(const struct expansion *x, const char *path, const cha
 static bool expand(const struct expansion *x, const char *path, struct gr_error *err)
 {
     const char *open = strchr(path, '{');
+    if (strlen(path) > PATH_BYTES_MAX)
+        return gr_fail(err, GR_ERR_DATA, "%.100s...: longer than a path may be, which is %d bytes",
+                       path, PATH_BYTES_MAX);
     if (!open)
         return add(x, path, err);
     const char *close = strpbrk(open + 1, "{}");

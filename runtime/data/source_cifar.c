@@ -146,7 +146,7 @@ static void read_names(const struct cifar_attrs *a, const char *name, struct gr_
     char *path = gr_pool_printf(&samples->pool, "%s/%s", a->path, name);
     if (!path || !is_folder(a->path))
         return;
-    const char **lines = gr_file_lines(path, &samples->pool, &count, NULL);
+    const char **lines = gr_file_lines(path, GR_LIST_BYTES_MAX, &samples->pool, &count, NULL);
     if (lines && count >= samples->classes)
         samples->class_names = lines;
 }

@@ -69,15 +69,12 @@ static bool check_first(const struct gr_samples *samples, const struct list_attr
                         struct gr_error *err)
 {
     const char *path = ((const struct gr_place *)samples->state)->file;
-    FILE *file = fopen(path, "rb");
-    if (!file && errno != ENOENT)
-        return gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", path);
-    if (!file)
-        return gr_fail(err, GR_ERR_DATA,
-                       "%s: cannot open: %s: it is the first file of %s: check `root`", path,
-                       strerror(errno), a->file);
-    fclose(file);
-    return true;
+    struct gr_error inner = {0};
+    size_t size;
+    if (gr_file_size(path, &size, &inner))
+        return true;
+    return gr_fail(err, inner.status, "%s: it is the first file of %s: check `root`", inner.message,
+                   a->file);
 }
 
 static bool add_line(const struct list_attrs *a, const char *root, const char *line, int64_t number,
@@ -113,7 +110,7 @@ static bool list_open(const void *attrs, const struct gr_source_wish *wish,
     struct gr_places places = {0};
     int64_t count = 0;
     bool done = false;
-    const char **lines = gr_file_lines(a->file, &text, &count, err);
+    const char **lines = gr_file_lines(a->file, GR_LIST_BYTES_MAX, &text, &count, err);
     if (!lines)
         goto out;
     const char *root = root_of(a, &text);

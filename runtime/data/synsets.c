@@ -53,15 +53,39 @@ static bool parse(char *line, struct gr_synset *synset)
     return *synset->wnid && !id_of(synset->wnid);
 }
 
+static int by_id(const void *a, const void *b)
+{
+    const int64_t x = (*(const struct gr_synset *const *)a)->id;
+    const int64_t y = (*(const struct gr_synset *const *)b)->id;
+    return (x > y) - (x < y);
+}
+
+/* Sorts by ID, which no two have in common. */
+static bool sort(struct gr_synsets *synsets, const char *path, struct gr_error *err)
+{
+    const size_t count = (size_t)synsets->count;
+    for (size_t i = 0; i < count; i++)
+        synsets->by_id[i] = &synsets->items[i];
+    if (count)
+        qsort(synsets->by_id, count, sizeof *synsets->by_id, by_id);
+    for (size_t i = 1; i < count; i++)
+        if (synsets->by_id[i]->id && synsets->by_id[i]->id == synsets->by_id[i - 1]->id)
+            return gr_fail(err, GR_ERR_DATA, "%s: '%s' and '%s' have the same ID %" PRId64, path,
+                           synsets->by_id[i - 1]->wnid, synsets->by_id[i]->wnid,
+                           synsets->by_id[i]->id);
+    return true;
+}
+
 bool gr_synsets_read(struct gr_synsets *synsets, const char *path, struct gr_pool *pool,
                      struct gr_error *err)
 {
     int64_t count = 0;
-    const char **lines = gr_file_lines(path, pool, &count, err);
+    const char **lines = gr_file_lines(path, GR_LIST_BYTES_MAX, pool, &count, err);
     if (!lines)
         return false;
     synsets->items = gr_pool_array(pool, (size_t)count, sizeof *synsets->items);
-    if (!synsets->items)
+    synsets->by_id = gr_pool_array(pool, (size_t)count, sizeof *synsets->by_id);
+    if (!synsets->items || !synsets->by_id)
         return gr_fail_memory(err, path);
     for (int64_t i = 0; i < count; i++) {
         struct gr_synset *synset = &synsets->items[synsets->count];
@@ -83,7 +107,7 @@ bool gr_synsets_read(struct gr_synsets *synsets, const char *path, struct gr_poo
             synsets->largest_id = synset->id;
         synsets->count++;
     }
-    return true;
+    return sort(synsets, path, err);
 }
 
 void gr_synsets_release(struct gr_synsets *synsets)
@@ -100,8 +124,10 @@ const char *gr_synsets_words(const struct gr_synsets *synsets, const char *wnid)
 
 const struct gr_synset *gr_synsets_of_id(const struct gr_synsets *synsets, int64_t id)
 {
-    for (int64_t i = 0; i < synsets->count; i++)
-        if (synsets->items[i].id == id)
-            return &synsets->items[i];
-    return NULL;
+    const struct gr_synset wanted = {.id = id}, *key = &wanted;
+    const struct gr_synset **found =
+        synsets->count
+            ? bsearch(&key, synsets->by_id, (size_t)synsets->count, sizeof *synsets->by_id, by_id)
+            : NULL;
+    return found ? *found : NULL;
 }

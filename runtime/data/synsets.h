@@ -20,6 +20,7 @@ struct gr_synset {
 /* Zero-initialised is none. Texts and items belong to the pool that it was read into. */
 struct gr_synsets {
     struct gr_synset *items;
+    const struct gr_synset **by_id; /* [count], sorted */
     int64_t count, largest_id;
     struct gr_map by_wnid;
 };

@@ -1,6 +1,6 @@
 /*
  * What a pixel of a resized row or column is made of; shared by the plain loops (resize.c) and
- * those in vectors (pixels_avx2.c).
+ * those in vectors (pixels.h).
  */
 #ifndef GR_DATA_TAPS_H
 #define GR_DATA_TAPS_H

@@ -191,6 +191,8 @@ static bool read_text(struct scan *scan, int64_t offset, int64_t size, struct gr
 
 static bool set_name(struct scan *scan, const char *text, size_t length, struct gr_error *err)
 {
+    if (length > GR_TAR_NAME_BYTES_MAX)
+        return fail_header(scan, "a name that is too long", err);
     scan->name = gr_pool_strndup(&scan->pool, text, length);
     return scan->name || gr_fail_memory(err, scan->tar->title);
 }

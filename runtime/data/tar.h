@@ -11,6 +11,8 @@
 
 #include "data/image.h"
 
+enum { GR_TAR_NAME_BYTES_MAX = 4096 };
+
 /* An archive: size bytes from offset on in a file. Texts are borrowed. */
 struct gr_tar {
     const char *path;

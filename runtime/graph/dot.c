@@ -41,7 +41,7 @@ static void add_quoted(struct gr_text *out, const char *text)
         if (*c == '"' || *c == '\\')
             gr_text_add(out, "\\%c", *c);
         else
-            gr_text_add(out, "%c", (unsigned char)*c < ' ' ? ' ' : *c);
+            gr_text_add(out, "%c", (unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c);
 }
 
 /* 60965224 -> "61.0 M" */

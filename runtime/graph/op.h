@@ -128,10 +128,11 @@ struct gr_node *gr_grad_emit_update(struct gr_grad *grad, const struct gr_op *op
 enum gr_op_flags {
     GR_OP_VIEW = 1, /* the first output is the first input's memory; there is no kernel to run */
     GR_OP_TRAINING_ONLY = 2, /* the identity when graph->training is off */
-    GR_OP_RANDOM = 4,    /* draws random numbers keyed by run->seed, run->step and gr_node_key */
-    GR_OP_OPTIMIZER = 8, /* can stand under train.optimizer */
-    GR_OP_INTERNAL = 16, /* emitted by passes, not written in model files */
-    GR_OP_POST_OPS = 32, /* what it fuses, its primitive takes over as well */
+    GR_OP_RANDOM = 4,     /* draws random numbers keyed by run->seed, run->step and gr_node_key */
+    GR_OP_OPTIMIZER = 8,  /* can stand under train.optimizer */
+    GR_OP_INTERNAL = 16,  /* emitted by passes, not written in model files */
+    GR_OP_POST_OPS = 32,  /* what it fuses, its primitive takes over as well */
+    GR_OP_RECTIFIER = 64, /* its output is zero where its unit is off, and no gradient passes */
 };
 
 /* A parameter that a node of this op declares. */
@@ -244,6 +245,14 @@ int gr_node_updated(const struct gr_node *node);
 /* Does it write its input i, be it a parameter, a state or a copy? */
 bool gr_node_writes(const struct gr_node *node, int i);
 
+/* What decides, beside threads and choices, which bits come out. Texts are the backend's. */
+struct gr_machine_facts {
+    const char *processor; /* "AMD EPYC" */
+    const char *isa;       /* the widest instructions in use: "avx512_core_bf16" */
+    const char *library;   /* "oneDNN 2.6.3" */
+    const char *kernels;   /* "auto", "openblas" */
+};
+
 /* A set of ops and what the passes need from it. */
 struct gr_registry {
     const struct gr_op *const *ops;
@@ -264,6 +273,8 @@ struct gr_registry {
                             struct gr_error *err);
     /* What kernels were chosen for: processor, libraries, threads. Valid while the backend is. */
     const char *(*machine)(struct gr_backend *backend);
+    /* The same in parts, without the threads; NULL: not known. */
+    struct gr_machine_facts (*facts)(struct gr_backend *backend);
     /* Copies a tensor between layouts at once, outside any plan (saving, loading). */
     bool (*convert)(struct gr_backend *backend, const struct gr_value *value,
                     const struct gr_layout *from, const void *src, const struct gr_layout *to,

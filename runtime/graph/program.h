@@ -77,6 +77,13 @@ const struct gr_step *gr_program_step(const struct gr_program *program, size_t i
 void gr_program_profile(struct gr_program *program, bool on);
 void gr_program_trace(struct gr_program *program, gr_timing_fn *timing, void *user);
 
+/*
+ * Calls after each step that has run, while its buffers still hold what it made, from the thread
+ * that ran it: steps of different lanes may come at once. NULL: no more.
+ */
+typedef void gr_observe_fn(void *user, const struct gr_step *step);
+void gr_program_observe(struct gr_program *program, gr_observe_fn *observe, void *user);
+
 /* Offset in the arena, or -1 when the value lies elsewhere. */
 int64_t gr_program_offset(const struct gr_program *program, const struct gr_value *value);
 

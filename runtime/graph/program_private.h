@@ -59,6 +59,8 @@ struct gr_program {
     bool profiling;
     gr_timing_fn *timing; /* hears of each step, or NULL */
     void *timing_user;
+    gr_observe_fn *observe; /* sees each step that has run, or NULL */
+    void *observe_user;
 };
 
 /* The first step that failed in a lane. */

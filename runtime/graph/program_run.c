@@ -129,6 +129,8 @@ static bool run_step(const struct running *running, struct gr_step *step, struct
         return false;
     if (running->timed)
         note_time(program, step, start);
+    if (program->observe)
+        program->observe(program->observe_user, step);
     if (!check_guard(step, run, err))
         return false;
     count_updates(program, step);
@@ -202,4 +204,10 @@ void gr_program_trace(struct gr_program *program, gr_timing_fn *timing, void *us
 {
     program->timing = timing;
     program->timing_user = user;
+}
+
+void gr_program_observe(struct gr_program *program, gr_observe_fn *observe, void *user)
+{
+    program->observe = observe;
+    program->observe_user = user;
 }

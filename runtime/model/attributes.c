@@ -276,6 +276,8 @@ static const char *suggest(struct gr_reader *reader, const struct gr_kind *kind,
                            const char *const *others, const char *word)
 {
     size_t count = 0;
+    if (!gr_reader_suggests(reader))
+        return NULL;
     for (const struct gr_attr *attr = kind->attrs; attr && attr->name; attr++)
         count++;
     for (const char *const *other = others; other && *other; other++)

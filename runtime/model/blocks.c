@@ -11,6 +11,9 @@
 
 #include <string.h>
 
+/* Bytes of a node's name: with ".weight.momentum" behind it a file of tensors takes it. */
+enum { FULL_NAME_MAX = 900 };
+
 /* Where a list of nodes stands: the model, or a block in use. */
 struct place {
     const struct place *outer;    /* NULL: the model itself */
@@ -161,6 +164,11 @@ static bool add_node(struct gr_reader *reader, struct place *place, struct gr_do
     if (!draft.name || !draft.inputs)
         return gr_reader_failed(reader);
     place->previous = (struct gr_reference){draft.name, name->mark, place->scope.use};
+    if (strlen(draft.name) > FULL_NAME_MAX) {
+        gr_reader_error(reader, name, NULL,
+                        "with the names of its blocks it is longer than %d bytes", FULL_NAME_MAX);
+        return true;
+    }
     if (gr_map_get(&reader->draft_of, draft.name) || gr_map_get(&reader->alias_of, draft.name) ||
         gr_map_get(&reader->input_of, draft.name)) {
         gr_reader_error(reader, name, NULL, "there is something named '%s' already", draft.name);

@@ -118,25 +118,6 @@ static void find_line(const struct gr_source *source, int line, size_t *first, s
 
 enum { LINE_SHOWN = 160, LINE_BEFORE_CARET = 100 };
 
-size_t gr_utf8_length(const char *text, size_t left)
-{
-    static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    const unsigned char *byte = (const unsigned char *)text;
-    if (!left || byte[0] < 0x80)
-        return left ? 1 : 0;
-    const size_t length = byte[0] < 0xe0 ? 2 : byte[0] < 0xf0 ? 3 : 4;
-    unsigned value = byte[0] & (0x7fu >> length);
-    if (byte[0] < 0xc2 || byte[0] > 0xf4 || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((byte[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (byte[i] & 0x3fu);
-    }
-    const bool surrogate = value >= 0xd800 && value <= 0xdfff;
-    return value < smallest[length] || value > 0x10ffff || surrogate ? 0 : length;
-}
-
 /* Appends the characters of a line from character `skip` on, then the caret's line. */
 static void add_line(const struct gr_source *source, size_t first, size_t last, int column,
                      struct gr_text *out)

@@ -15,6 +15,7 @@
 #define GR_MODEL_DIAGNOSTICS_H
 
 #include "base/kind.h"
+#include "base/text.h"
 
 /* A block being used: the place that errors inside the block were called from. */
 struct gr_block_use {
@@ -64,9 +65,6 @@ void gr_diagnose(struct gr_diagnostics *all, struct gr_mark mark, const struct g
 /* Sorts, drops repetitions and delivers each diagnostic as one text; log may be NULL. */
 bool gr_diagnostics_deliver(struct gr_diagnostics *all, gr_log_fn *log, void *log_user,
                             struct gr_error *err);
-
-/* Bytes of the character of UTF-8 that text begins with; 0: none, or a broken one. */
-size_t gr_utf8_length(const char *text, size_t left);
 
 /* Frees the array. The pool is the caller's. */
 void gr_diagnostics_release(struct gr_diagnostics *all);

@@ -57,9 +57,29 @@ static bool reserve(struct gr_doc_maker *maker, struct gr_doc *doc, void **array
     return true;
 }
 
+/* Tells once that a bound is met, and fails. */
+static bool fill(struct gr_doc_maker *maker, struct gr_mark mark, const char *what, int most)
+{
+    if (!maker->full)
+        gr_diagnose(maker->diagnostics, mark, NULL, NULL, "%s %d", what, most);
+    maker->full = true;
+    return false;
+}
+
+/* Aliases, blocks and variables put trees into trees: the whole is no deeper than what is written
+ * may be. */
+static bool grow(struct gr_doc_maker *maker, struct gr_doc *doc, const struct gr_doc *part)
+{
+    if (part->height >= doc->height)
+        doc->height = part->height + 1;
+    return doc->height <= GR_DOC_MAX_DEPTH ||
+           fill(maker, doc->mark, "nested deeper than", GR_DOC_MAX_DEPTH);
+}
+
 bool gr_doc_append(struct gr_doc_maker *maker, struct gr_doc *sequence, struct gr_doc *item)
 {
-    if (!item || !reserve(maker, sequence, (void **)&sequence->items, sizeof *sequence->items))
+    if (!item || !grow(maker, sequence, item) ||
+        !reserve(maker, sequence, (void **)&sequence->items, sizeof *sequence->items))
         return false;
     sequence->items[sequence->count++] = item;
     return true;
@@ -68,7 +88,11 @@ bool gr_doc_append(struct gr_doc_maker *maker, struct gr_doc *sequence, struct g
 bool gr_doc_put(struct gr_doc_maker *maker, struct gr_doc *mapping, const char *key,
                 struct gr_mark mark, struct gr_doc *value)
 {
-    if (!value || !reserve(maker, mapping, (void **)&mapping->pairs, sizeof *mapping->pairs))
+    if (!value || !grow(maker, mapping, value))
+        return false;
+    if (mapping->count == GR_DOC_MAX_KEYS)
+        return fill(maker, mark, "the keys of a mapping are more than", GR_DOC_MAX_KEYS);
+    if (!reserve(maker, mapping, (void **)&mapping->pairs, sizeof *mapping->pairs))
         return false;
     mapping->pairs[mapping->count++] = (struct gr_doc_pair){key, mark, value};
     return true;
@@ -238,6 +262,9 @@ static struct gr_doc *parse_scalar(struct parse *parse, const yaml_event_t *even
     return doc;
 }
 
+/* Suggestions for unknown aliases cost more than they help beyond so many mistakes. */
+enum { ANCHORS_TOLD = 100 };
+
 static struct gr_doc *parse_alias(struct parse *parse, const yaml_event_t *event)
 {
     const char *name = (const char *)event->data.alias.anchor;
@@ -245,8 +272,10 @@ static struct gr_doc *parse_alias(struct parse *parse, const yaml_event_t *event
     const struct gr_doc *anchored = gr_map_get(&parse->anchors, name);
     if (anchored)
         return gr_doc_copy(parse->maker, anchored);
-    const char **names = gr_pool_array(parse->maker->pool, parse->anchors.count + 1, sizeof *names);
+    const char **names = NULL;
     size_t count = 0;
+    if (parse->maker->diagnostics->count < ANCHORS_TOLD)
+        names = gr_pool_array(parse->maker->pool, parse->anchors.count + 1, sizeof *names);
     for (size_t i = 0; names && i < parse->anchors.capacity; i++)
         if (parse->anchors.entries[i].key)
             names[count++] = parse->anchors.entries[i].key;
@@ -396,7 +425,7 @@ static struct gr_doc *parse_node(struct parse *parse, const yaml_event_t *event,
     struct gr_doc *doc = NULL;
     if (depth >= GR_DOC_MAX_DEPTH) {
         gr_diagnose(parse->maker->diagnostics, mark_at(parse, event->start_mark), NULL, NULL,
-                    "nested more than %d deep", GR_DOC_MAX_DEPTH);
+                    "nested deeper than %d", GR_DOC_MAX_DEPTH);
         parse->stopped = true;
         return NULL;
     }

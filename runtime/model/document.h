@@ -27,6 +27,7 @@ struct gr_doc {
     bool broken; /* stands for what was in error already: nothing more is said about it */
     const char
         *unset; /* scalar: names an environment variable that is not set; text is as written */
+    int height; /* levels of lists and mappings in it: 0 for a scalar */
     size_t count, capacity;    /* of items or pairs */
     struct gr_doc **items;     /* of a sequence */
     struct gr_doc_pair *pairs; /* of a mapping */
@@ -36,6 +37,7 @@ enum {
     GR_DOC_MAX_BYTES = 16 << 20, /* of a file */
     GR_DOC_MAX_NODES = 500000,   /* after aliases and blocks, of a file of no more bytes */
     GR_DOC_MAX_DEPTH = 64,
+    GR_DOC_MAX_KEYS = 1024, /* of a mapping */
 };
 
 /* Makes nodes in a pool and counts them: no more than the bytes read, where those are many. */
@@ -43,7 +45,7 @@ struct gr_doc_maker {
     struct gr_pool *pool;
     struct gr_diagnostics *diagnostics;
     size_t nodes, bytes;
-    bool full;   /* the bound was met, and told once */
+    bool full;   /* a bound was met, and told once */
     bool failed; /* out of memory */
 };
 

@@ -61,6 +61,8 @@ static size_t add_keys(const struct gr_doc *mapping, const char **names, size_t 
 static const char *nearest_parameter(const struct gr_expression *e, const char *name)
 {
     const struct gr_doc *values = e->scope ? e->scope->values : NULL, *vars = e->reader->vars;
+    if (!gr_reader_suggests(e->reader))
+        return NULL;
     const char **names =
         gr_pool_array(e->reader->pool, (values ? values->count : 0) + (vars ? vars->count : 0) + 1,
                       sizeof *names);

@@ -70,15 +70,8 @@ void gr_log(const struct gr_context *context, enum gr_log_level level, const cha
 bool gr_model_materialise(struct gr_model *model, struct gr_error *err);
 
 /*
- * Writes parameters, and with states the optimizer's too, as safetensors; metadata are n pairs. A
- * tensor in a blocked layout is copied to plain memory for it.
- */
-bool gr_model_write(struct gr_model *model, const char *path, bool states,
-                    const char *const *metadata, size_t n_metadata, struct gr_error *err);
-
-/*
- * Reads what gr_model_write wrote. Every parameter must be in the file; with states, whatever
- * states are there come too.
+ * Reads what a snapshot (model/snapshot.h) wrote. Every parameter must be in the file; with states,
+ * whatever states are there come too.
  */
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
                    bool states, struct gr_error *err);

@@ -67,7 +67,9 @@ static void read_name(struct gr_reader *reader)
     const struct gr_doc *description = gr_doc_get(reader->root, "description");
     if (pair)
         file->name = gr_reader_text(reader, pair->value, "'name'");
-    else
+    if (pair && file->name)
+        gr_reader_check_plain(reader, pair->value, "'name'");
+    if (!pair)
         file->name = stem(reader->pool, file->path);
     if (description)
         gr_reader_text(reader, description, "'description'");
@@ -200,7 +202,7 @@ struct gr_model_file *gr_model_file_parse(const struct gr_registry *ops, const c
     if (ok) {
         file->ops = ops;
         file->path = gr_pool_strdup(&file->pool, name);
-        file->batch = file->epochs = file->checkpoint_every = 1;
+        file->batch = file->epochs = file->checkpoint_every = 1, file->checkpoint_minutes = 30;
         file->seed = -1;
         ok = file->path != NULL;
     }

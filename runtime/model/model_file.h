@@ -106,6 +106,8 @@ struct gr_model_file {
     int64_t epochs;                            /* default 1 */
     int64_t seed;                              /* -1: not said */
     int64_t checkpoint_every;                  /* epochs between checkpoints, default 1 */
+    int64_t checkpoint_steps;                  /* training steps between more of them, or 0 */
+    int64_t checkpoint_minutes;                /* and so many, or 0; default 30 */
     const char *monitor;                       /* the figure that decides which is best, or NULL */
     struct gr_choice optimizer, learning_rate; /* kind NULL without a train section */
 

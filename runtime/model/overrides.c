@@ -154,6 +154,14 @@ static struct gr_override *override_new(struct gr_reader *reader, const char *te
         gr_reader_failed(reader);
         return NULL;
     }
+    int parts = 1;
+    for (const char *c = set->key; *c; c++)
+        parts += *c == '.';
+    if (parts > GR_DOC_MAX_DEPTH) {
+        gr_diagnose(&reader->diagnostics, (struct gr_mark){source->name, 1, 1}, NULL, NULL,
+                    "the key has more than %d parts", GR_DOC_MAX_DEPTH);
+        return NULL;
+    }
     if (!equals || equals == text) {
         gr_diagnose(&reader->diagnostics, (struct gr_mark){source->name, 1, 1}, NULL, NULL,
                     "an override is written KEY=VALUE");

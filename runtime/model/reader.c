@@ -75,6 +75,15 @@ bool gr_reader_mapping(struct gr_reader *reader, const struct gr_doc *doc, const
     return false;
 }
 
+void gr_reader_check_plain(struct gr_reader *reader, const struct gr_doc *doc, const char *what)
+{
+    char *plain = gr_pool_strdup(reader->pool, doc->text);
+    if (!plain)
+        gr_reader_failed(reader);
+    else if (strcmp(gr_plain_text(plain, false), doc->text) != 0)
+        gr_reader_error(reader, doc, NULL, "%s holds control characters: '%s'", what, plain);
+}
+
 enum { LONGEST_NAME = 200 };
 
 bool gr_reader_check_name(struct gr_reader *reader, const struct gr_doc *doc, const char *what)
@@ -95,20 +104,26 @@ bool gr_reader_check_name(struct gr_reader *reader, const struct gr_doc *doc, co
 /* Beyond this many mistakes suggestions cost more than they help. */
 enum { SUGGESTIONS_MAX = 100 };
 
+bool gr_reader_suggests(const struct gr_reader *reader)
+{
+    return reader->diagnostics.count < SUGGESTIONS_MAX;
+}
+
 const char *gr_reader_nearest(const struct gr_reader *reader, const char *word,
                               const char *const *names)
 {
     size_t count = 0;
     while (names && names[count])
         count++;
-    return reader->diagnostics.count < SUGGESTIONS_MAX ? gr_nearest(word, names, count) : NULL;
+    return gr_reader_suggests(reader) ? gr_nearest(word, names, count) : NULL;
 }
 
 const char *gr_reader_nearest_key(struct gr_reader *reader, const char *word,
                                   const struct gr_doc *mapping)
 {
     const size_t count = mapping && mapping->type == GR_DOC_MAPPING ? mapping->count : 0;
-    const char **names = gr_pool_array(reader->pool, count + 1, sizeof *names);
+    const char **names =
+        gr_reader_suggests(reader) ? gr_pool_array(reader->pool, count + 1, sizeof *names) : NULL;
     for (size_t i = 0; names && i < count; i++)
         names[i] = mapping->pairs[i].key;
     return gr_reader_nearest(reader, word, names);
@@ -118,6 +133,8 @@ const char *gr_reader_nearest_of(struct gr_reader *reader, const char *word,
                                  const struct gr_map *const *maps, size_t n_maps)
 {
     size_t count = 0;
+    if (!gr_reader_suggests(reader))
+        return NULL;
     for (size_t m = 0; m < n_maps; m++)
         count += maps[m]->count;
     const char **names = gr_pool_array(reader->pool, count + 1, sizeof *names);

@@ -97,6 +97,7 @@ const char *gr_reader_text(struct gr_reader *reader, const struct gr_doc *doc, c
 
 /* For "did you mean": the nearest of a NULL-terminated list, or of the keys of a mapping or a map.
  */
+bool gr_reader_suggests(const struct gr_reader *reader); /* else all these say NULL, at no cost */
 const char *gr_reader_nearest(const struct gr_reader *reader, const char *word,
                               const char *const *names);
 const char *gr_reader_nearest_key(struct gr_reader *reader, const char *word,
@@ -112,6 +113,9 @@ bool gr_reader_mapping(struct gr_reader *reader, const struct gr_doc *doc, const
 
 /* May this text name a node, an input or a part? If not, notes it. */
 bool gr_reader_check_name(struct gr_reader *reader, const struct gr_doc *doc, const char *what);
+
+/* Notes a text that is shown to people and holds control characters, which terminals obey. */
+void gr_reader_check_plain(struct gr_reader *reader, const struct gr_doc *doc, const char *what);
 
 /* Notes every key of a mapping that is not among the NULL-terminated names. */
 void gr_reader_check_keys(struct gr_reader *reader, const struct gr_doc *mapping, const char *what,

@@ -2,7 +2,8 @@
  * Reading safetensors; see safetensors.h for the layout. The file is not trusted: every number in
  * the header is checked against the others and, where it can be known, the file's size before
  * memory is taken. Since tensors are contiguous, one pass from front to end reads them, each to its
- * aligned place, from a file or a pipe alike.
+ * aligned place, from a file or a pipe alike. One of a file may be passed over, for the caller to
+ * read piece by piece.
  */
 #include "model/safetensors.h"
 
@@ -11,6 +12,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/json.h"
 #include "base/map.h"
@@ -42,6 +44,10 @@ struct reading {
     int64_t left; /* bytes not yet read, or -1: unknown */
     struct gr_tensor_file *file;
     struct entry *entries; /* [file->count] */
+    const char *leave;     /* a tensor that may stay in the file, or NULL */
+    int64_t left_at;       /* where its bytes begin, -1: it was read */
+    bool summed;           /* it has a checksum */
+    unsigned long sum;     /* of the bytes so far */
     struct gr_error *err;
 };
 
@@ -90,10 +96,31 @@ static bool take(struct reading *in, void *data, size_t bytes)
     }
     if (in->left >= 0)
         in->left -= (int64_t)bytes;
+    if (in->summed)
+        in->sum = crc32_z(in->sum, data, bytes);
     return true;
 }
 
 /* ---- the header -------------------------------------------------------------------------- */
+
+/* Are there no more values than allowed? Each but the first has one of these signs before it. */
+static bool check_values(const struct reading *in, const char *text, size_t length)
+{
+    size_t values = 0;
+    bool quoted_text = false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '"')
+            quoted_text = !quoted_text;
+        else if (quoted_text)
+            i += text[i] == '\\';
+        else
+            values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    }
+    return values <= GR_SAFETENSORS_VALUES_MAX
+               ? true
+               : fail(in, NULL, "header holds %zu values, more than the %d allowed", values,
+                      GR_SAFETENSORS_VALUES_MAX);
+}
 
 static json_t *parse_header(struct reading *in, const char *text, size_t length)
 {
@@ -102,6 +129,8 @@ static json_t *parse_header(struct reading *in, const char *text, size_t length)
         fail(in, NULL, "header does not begin with '{': not a safetensors file");
         return NULL;
     }
+    if (!check_values(in, text, length))
+        return NULL;
     json_t *header = gr_json_parse(text, length, JSON_REJECT_DUPLICATES, &problem, in->err);
     if (!header)
         fail(in, NULL, "header is not valid JSON: %s (byte %d)", quote(problem.text).text,
@@ -135,8 +164,8 @@ static json_t *read_header(struct reading *in)
         gr_fail_memory(in->err, "a header of tensors");
     else if (!take(in, text, length))
         fail(in, NULL, "header of %" PRIu64 " bytes does not fit the file", length);
-    else
-        header = parse_header(in, text, length);
+    else if ((header = parse_header(in, text, length)))
+        in->summed = gr_safetensors_sum(text, length, &in->sum);
     free(text);
     return header;
 }
@@ -203,6 +232,9 @@ static bool read_offsets(struct reading *in, const char *name, const json_t *arr
 
 static bool read_entry(struct reading *in, const char *name, json_t *object, struct entry *entry)
 {
+    if (strlen(name) > GR_SAFETENSORS_NAME_MAX)
+        return fail(in, name, "its name has %zu bytes, more than the %d allowed", strlen(name),
+                    GR_SAFETENSORS_NAME_MAX);
     if (!json_is_object(object))
         return fail(in, name, "is not an object");
     const char *dtype = json_string_value(json_object_get(object, "dtype"));
@@ -223,6 +255,9 @@ static bool read_entries(struct reading *in, json_t *header)
 {
     const char *name;
     json_t *value;
+    if (json_object_size(header) > GR_SAFETENSORS_TENSORS_MAX + 1) /* with metadata */
+        return fail(in, NULL, "header names %zu tensors, more than the %d allowed",
+                    json_object_size(header), GR_SAFETENSORS_TENSORS_MAX);
     in->entries = gr_pool_array(&in->file->pool, json_object_size(header), sizeof *in->entries);
     if (!in->entries)
         return gr_fail_memory(in->err, "a table of tensors");
@@ -272,10 +307,19 @@ static bool check_places(struct reading *in)
     return true;
 }
 
-static size_t aligned_bytes(const struct gr_tensor *tensor)
+/* Stays in the file: a regular one, which can be read again, with the bytes that are wanted. */
+static bool is_left(const struct reading *in, const struct entry *entry)
 {
+    return in->leave && in->left >= 0 && !entry->type->convert &&
+           strcmp(entry->tensor.name, in->leave) == 0;
+}
+
+/* In memory. */
+static size_t aligned_bytes(const struct reading *in, const struct entry *entry)
+{
+    const struct gr_tensor *tensor = &entry->tensor;
     const size_t bytes = (size_t)gr_shape_count(&tensor->shape) * gr_dtype_size(tensor->dtype);
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return is_left(in, entry) ? 0 : (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 /* Gives every tensor its place in memory. */
@@ -284,7 +328,7 @@ static bool take_memory(struct reading *in)
     struct gr_tensor_file *file = in->file;
     size_t total = 0;
     for (size_t i = 0; i < file->count; i++) {
-        const size_t bytes = aligned_bytes(&in->entries[i].tensor);
+        const size_t bytes = aligned_bytes(in, &in->entries[i]);
         if (bytes > PTRDIFF_MAX - total)
             return gr_fail_memory(in->err, "tensors of a file");
         total += bytes;
@@ -295,8 +339,8 @@ static bool take_memory(struct reading *in)
         return gr_fail_memory(in->err, "tensors of a file");
     char *place = file->data;
     for (size_t i = 0; i < file->count; i++) {
-        in->entries[i].tensor.data = place;
-        place += aligned_bytes(&in->entries[i].tensor);
+        in->entries[i].tensor.data = is_left(in, &in->entries[i]) ? NULL : place;
+        place += aligned_bytes(in, &in->entries[i]);
     }
     return true;
 }
@@ -322,6 +366,24 @@ static bool convert(struct reading *in, const struct entry *entry)
     return true;
 }
 
+/* What has a checksum is read for its sake. */
+static bool pass_over(struct reading *in, const struct entry *entry)
+{
+    unsigned char buffer[1 << 16];
+    in->left_at = ftell(in->stream);
+    if (in->left_at < 0)
+        return gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+    if (!in->summed)
+        return fseek(in->stream, (long)(entry->end - entry->begin), SEEK_CUR) == 0 ||
+               gr_fail_system(in->err, GR_ERR_RUNTIME, errno, "cannot read", in->name);
+    for (int64_t left = entry->end - entry->begin, part; left > 0; left -= part) {
+        part = left < (int64_t)sizeof buffer ? left : (int64_t)sizeof buffer;
+        if (!take(in, buffer, (size_t)part))
+            return fail(in, entry->tensor.name, "the file ends inside it");
+    }
+    return true;
+}
+
 static bool read_data(struct reading *in)
 {
     struct gr_tensor_file *file = in->file;
@@ -329,6 +391,9 @@ static bool read_data(struct reading *in)
         const struct entry *entry = &in->entries[i];
         if (entry->type->convert) {
             if (!convert(in, entry))
+                return false;
+        } else if (is_left(in, entry)) {
+            if (!pass_over(in, entry))
                 return false;
         } else if (!take(in, entry->tensor.data, (size_t)(entry->end - entry->begin))) {
             return fail(in, entry->tensor.name, "the file ends inside it");
@@ -342,11 +407,27 @@ static bool read_data(struct reading *in)
     return true;
 }
 
+/* Does the checksum, if there is one, agree with the bytes? */
+static bool check_sum(struct reading *in)
+{
+    char sum[16];
+    const char *wanted = gr_map_get(&in->file->metadata, GR_SAFETENSORS_CHECKSUM);
+    if (!wanted)
+        return true;
+    snprintf(sum, sizeof sum, "%08lx", in->sum);
+    return (in->summed && strcmp(sum, wanted) == 0) ||
+           fail(
+               in, NULL,
+               "the checksum of its bytes is %s, not %s as its metadata ('%s') say: it is damaged, "
+               "or was changed by a program that kept them",
+               in->summed ? sum : "not known", quote(wanted).text, GR_SAFETENSORS_CHECKSUM);
+}
+
 static bool read_all(struct reading *in)
 {
     json_t *header = read_header(in);
-    const bool ok =
-        header && read_entries(in, header) && check_places(in) && take_memory(in) && read_data(in);
+    const bool ok = header && read_entries(in, header) && check_places(in) && take_memory(in) &&
+                    read_data(in) && check_sum(in);
     json_decref(header);
     return ok;
 }
@@ -363,19 +444,33 @@ static int64_t bytes_left(FILE *stream)
     return end <= here ? -1 : end - here; /* devices say 0 */
 }
 
-struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
-                                                  struct gr_error *err)
+struct gr_tensor_file *gr_tensor_file_read_but(FILE *stream, const char *name, const char *tensor,
+                                               int64_t *place, struct gr_error *err)
 {
     struct gr_error own = {0};
-    struct reading in = {.stream = stream, .name = name, .left = bytes_left(stream), .err = &own};
+    struct reading in = {.stream = stream,
+                         .name = name,
+                         .left = bytes_left(stream),
+                         .leave = tensor,
+                         .left_at = -1,
+                         .err = &own};
     in.file = calloc(1, sizeof *in.file);
     if (!in.file)
         gr_fail_memory(&own, "tensors of a file");
-    else if (read_all(&in))
+    if (in.file && read_all(&in)) {
+        *place = in.left_at;
         return in.file;
+    }
     gr_fail(err, own.status, "%s", own.message);
     gr_tensor_file_free(in.file);
     return NULL;
+}
+
+struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
+                                                  struct gr_error *err)
+{
+    int64_t place;
+    return gr_tensor_file_read_but(stream, name, NULL, &place, err);
 }
 
 /* ---- the public face --------------------------------------------------------------------- */

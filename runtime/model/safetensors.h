@@ -22,9 +22,42 @@
 
 #include <stdio.h>
 
-enum { GR_SAFETENSORS_HEADER_MAX = 100000000 }; /* bytes, as everywhere */
+/*
+ * Bytes of a header, as everywhere; tensors in a file; JSON values in a header, which take some
+ * hundred bytes of memory each; bytes of a tensor's name.
+ */
+enum {
+    GR_SAFETENSORS_HEADER_MAX = 100000000,
+    GR_SAFETENSORS_TENSORS_MAX = 100000,
+    GR_SAFETENSORS_VALUES_MAX = 32 * GR_SAFETENSORS_TENSORS_MAX,
+    GR_SAFETENSORS_NAME_MAX = 1024,
+};
 
 #define GR_SAFETENSORS_METADATA "__metadata__"
+
+/*
+ * The key of a checksum among the metadata: CRC-32 (zlib's) as eight hexadecimal digits, over all
+ * bytes of the file with these digits as zeros. It belongs to the layout no more than other
+ * metadata do. A file that has it is checked when it is read.
+ */
+#define GR_SAFETENSORS_CHECKSUM "graph-runner.crc32"
+
+/* gr_tensor_file_write with a checksum as one more entry of the metadata. */
+bool gr_safetensors_write_summed(const char *path, const struct gr_tensor *tensors, size_t count,
+                                 const char *const *metadata, size_t n_metadata,
+                                 struct gr_error *err);
+
+#define GR_SAFETENSORS_NO_SUM "00000000"
+enum { GR_SAFETENSORS_DIGITS = 8 };
+
+/* Where the digits of the checksum stand in a header, or NULL. */
+char *gr_safetensors_checksum(char *header, size_t length);
+
+/*
+ * The sum of all before the tensors, to go on with. The header is as before when it returns; false:
+ * it has no checksum.
+ */
+bool gr_safetensors_sum(char *header, size_t length, unsigned long *sum);
 
 /* The type's name in a file. */
 const char *gr_safetensors_dtype(enum gr_dtype dtype);
@@ -43,5 +76,12 @@ void gr_safetensors_prefix(size_t length, unsigned char prefix[8]);
  */
 struct gr_tensor_file *gr_tensor_file_read_stream(FILE *stream, const char *name,
                                                   struct gr_error *err);
+
+/*
+ * The same, but that tensor stays in the file if this is a regular one and the tensor's bytes need
+ * no conversion: its data are then NULL, and *place is where in the file they begin; else -1.
+ */
+struct gr_tensor_file *gr_tensor_file_read_but(FILE *stream, const char *name, const char *tensor,
+                                               int64_t *place, struct gr_error *err);
 
 #endif

@@ -24,7 +24,7 @@ bool gr_tensor_stream_open(struct gr_tensor_stream *stream, const char *path,
     free(header);
     if (!stream->room || !gr_replace_open(&stream->replace, path, err))
         return false;
-    stream->spooled = !stream->replace.temporary; /* not a regular file, whose front can wait */
+    stream->spooled = !stream->replace.target; /* not a regular file, whose front can wait */
     stream->body = stream->spooled ? tmpfile() : stream->replace.file;
     if (!stream->body)
         return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot create a temporary file for",

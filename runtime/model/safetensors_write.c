@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/json.h"
 #include "base/replace.h"
@@ -55,6 +56,13 @@ static bool add_tensor(json_t *header, const char *path, const struct gr_tensor 
 {
     if (strcmp(tensor->name, GR_SAFETENSORS_METADATA) == 0)
         return gr_fail(err, GR_ERR_USAGE, "%s: a tensor cannot be named '%s'", path, tensor->name);
+    if (strlen(tensor->name) > GR_SAFETENSORS_NAME_MAX)
+        return gr_fail(err, GR_ERR_USAGE,
+                       "%s: the name of tensor '%.40s...' is longer than %d bytes", path,
+                       tensor->name, GR_SAFETENSORS_NAME_MAX);
+    if (json_object_size(header) > GR_SAFETENSORS_TENSORS_MAX)
+        return gr_fail(err, GR_ERR_USAGE, "%s: more tensors than the %d that a file may hold", path,
+                       GR_SAFETENSORS_TENSORS_MAX);
     if (json_object_get(header, tensor->name))
         return gr_fail(err, GR_ERR_USAGE, "%s: two tensors are named '%s'", path, tensor->name);
     if (!gr_shape_check(&tensor->shape) || tensor_bytes(tensor) > (uint64_t)(INT64_MAX - *offset))
@@ -143,12 +151,44 @@ void gr_safetensors_prefix(size_t length, unsigned char prefix[8])
         prefix[i] = (unsigned char)((uint64_t)length >> (8 * i));
 }
 
+/* ---- the checksum ------------------------------------------------------------------------ */
+
+/* Puts the checksum of the file to be into its header. */
+static void sum_up(char *header, const struct gr_tensor *const *tensors, size_t count)
+{
+    const size_t length = strlen(header);
+    char digits[GR_SAFETENSORS_DIGITS + 1];
+    unsigned long sum;
+    gr_safetensors_sum(header, length, &sum);
+    for (size_t i = 0; i < count; i++)
+        sum = crc32_z(sum, tensors[i]->data, tensor_bytes(tensors[i]));
+    snprintf(digits, sizeof digits, "%08lx", sum);
+    memcpy(gr_safetensors_checksum(header, length), digits, GR_SAFETENSORS_DIGITS);
+}
+
+/* The metadata with room for a checksum, on the heap; NULL: out of memory. */
+static const char **with_sum(const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    const char **more = calloc(2 * n_metadata + 2, sizeof *more);
+    if (!more) {
+        gr_fail_memory(err, "a header of tensors");
+        return NULL;
+    }
+    if (n_metadata)
+        memcpy(more, metadata, 2 * n_metadata * sizeof *more);
+    more[2 * n_metadata] = GR_SAFETENSORS_CHECKSUM;
+    more[2 * n_metadata + 1] = GR_SAFETENSORS_NO_SUM;
+    return more;
+}
+
+/* ---- the file ---------------------------------------------------------------------------- */
+
 static bool put(FILE *file, const void *data, size_t bytes)
 {
     return fwrite(data, 1, bytes, file) == bytes;
 }
 
-static void put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
+static bool put_all(FILE *file, const char *header, const struct gr_tensor *const *tensors,
                     size_t count)
 {
     const size_t length = strlen(header);
@@ -157,10 +197,12 @@ static void put_all(FILE *file, const char *header, const struct gr_tensor *cons
     bool ok = put(file, prefix, sizeof prefix) && put(file, header, length);
     for (size_t i = 0; ok && i < count; i++)
         ok = put(file, tensors[i]->data, tensor_bytes(tensors[i]));
+    return ok;
 }
 
-bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
-                          const char *const *metadata, size_t n_metadata, struct gr_error *err)
+static bool write_file(const char *path, const struct gr_tensor *tensors, size_t count,
+                       const char *const *metadata, size_t n_metadata, bool summed,
+                       struct gr_error *err)
 {
     bool ok = false;
     char *header = NULL;
@@ -169,13 +211,35 @@ bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, siz
     if (!sorted)
         return false;
     header = header_of(path, sorted, count, metadata, n_metadata, err);
-    if (!header || !gr_replace_open(&replace, path, err))
+    if (!header)
         goto out;
-    put_all(replace.file, header, sorted, count); /* a failure is the stream's, and commit tells */
-    ok = gr_replace_commit(&replace, err);
+    if (summed)
+        sum_up(header, sorted, count);
+    if (!gr_replace_open(&replace, path, err))
+        goto out;
+    errno = 0;
+    ok = put_all(replace.file, header, sorted, count)
+             ? gr_replace_commit(&replace, err)
+             : gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot write", path);
 out:
     gr_replace_release(&replace);
     free(header);
     free(sorted);
+    return ok;
+}
+
+bool gr_tensor_file_write(const char *path, const struct gr_tensor *tensors, size_t count,
+                          const char *const *metadata, size_t n_metadata, struct gr_error *err)
+{
+    return write_file(path, tensors, count, metadata, n_metadata, false, err);
+}
+
+bool gr_safetensors_write_summed(const char *path, const struct gr_tensor *tensors, size_t count,
+                                 const char *const *metadata, size_t n_metadata,
+                                 struct gr_error *err)
+{
+    const char **more = with_sum(metadata, n_metadata, err);
+    const bool ok = more && write_file(path, tensors, count, more, n_metadata + 1, true, err);
+    free(more);
     return ok;
 }

@@ -1,12 +1,11 @@
 /*
  * The sections of a model file other than its nodes: inputs, class names, train, data.
  */
+#include "data/files.h"
 #include "data/kinds.h"
 #include "model/reader.h"
 #include "train/schedule.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,59 +103,44 @@ bool gr_sections_inputs(struct gr_reader *reader)
 
 /* ---- class names ------------------------------------------------------------------------- */
 
+enum { NAMES_FILE_MAX = GR_DOC_MAX_BYTES };
+
 /* One name a line, into a list like one that was written. */
-static struct gr_doc *read_lines(struct gr_reader *reader, FILE *file, const struct gr_doc *where)
+static struct gr_doc *make_names(struct gr_reader *reader, const char **lines, int64_t count,
+                                 const struct gr_doc *where)
 {
     struct gr_doc *list = gr_doc_new(&reader->maker, GR_DOC_SEQUENCE, where->mark);
-    struct gr_text line = {0};
-    bool ok = list != NULL;
-    for (int c = getc(file); ok && c != EOF; c = getc(file)) {
-        line.length = 0;
-        for (; c != EOF && c != '\n' && line.length < 1000; c = getc(file)) {
-            const char byte = (char)c;
-            gr_text_append(&line, &byte, 1);
-        }
-        if (line.length && line.data[line.length - 1] == '\r')
-            line.length--;
-        char *text = line.failed
-                         ? NULL
-                         : gr_pool_strndup(reader->pool, line.length ? line.data : "", line.length);
-        struct gr_doc *item = text ? gr_doc_scalar(&reader->maker, text, where->mark) : NULL;
-        ok = gr_doc_append(&reader->maker, list, item);
-        if (ok)
+    for (int64_t i = 0; list && i < count; i++) {
+        struct gr_doc *item = gr_doc_scalar(&reader->maker, lines[i], where->mark);
+        if (item)
             item->plain = false;
-        if (c == EOF)
-            break;
+        if (!gr_doc_append(&reader->maker, list, item))
+            list = NULL;
     }
-    gr_text_release(&line);
-    return ok ? list : NULL;
+    return list;
 }
 
 /* The file that class_names names, read into the document in its place. */
 static bool read_names_file(struct gr_reader *reader, struct gr_doc_pair *pair)
 {
     struct gr_doc *doc = pair->value;
+    struct gr_error err = {0};
+    int64_t count = 0;
     if (!gr_reader_text(reader, doc, "'class_names'"))
         return true;
     const struct gr_doc written = *doc;
     const char *path = gr_reader_path(reader, reader->folder, doc);
     if (!path)
         return false;
-    FILE *file = fopen(path, "re");
-    if (!file && gr_is_shortage(errno))
-        return gr_fail_system(&reader->trouble, GR_ERR_RUNTIME, errno, "cannot read", path);
-    if (!file) {
-        gr_reader_error(reader, doc, NULL, "cannot read '%s': %s", path, strerror(errno));
+    const char **lines = gr_file_lines(path, NAMES_FILE_MAX, reader->pool, &count, &err);
+    if (!lines && err.status == GR_ERR_RUNTIME)
+        return gr_fail(&reader->trouble, err.status, "%s", err.message);
+    if (!lines) {
         *doc = written;
+        gr_reader_error(reader, doc, NULL, "class names cannot be read: %s", err.message);
         return true;
     }
-    errno = 0;
-    pair->value = read_lines(reader, file, &written);
-    const bool broken = ferror(file);
-    const int number = errno ? errno : EIO;
-    fclose(file);
-    if (broken)
-        return gr_fail_system(&reader->trouble, GR_ERR_RUNTIME, number, "cannot read", path);
+    pair->value = make_names(reader, lines, count, &written);
     return pair->value || gr_reader_failed(reader);
 }
 
@@ -184,6 +168,8 @@ static bool read_class_names(struct gr_reader *reader)
         file->class_names[i] = gr_reader_text(reader, list->items[i], "a class name");
         if (file->class_names[i] && !gr_reader_is_utf8(file->class_names[i]))
             gr_reader_error(reader, list, NULL, "class name %zu is not UTF-8 text", i + 1);
+        else if (file->class_names[i])
+            gr_reader_check_plain(reader, list->items[i], "a class name");
     }
     file->n_class_names = list->count;
     return true;
@@ -229,7 +215,7 @@ static const struct gr_kind train_kind = {"train", "how the model is trained", t
                                           sizeof(struct train_attrs)};
 
 struct checkpoint_attrs {
-    int64_t every;
+    int64_t every, steps, minutes;
 };
 
 static const struct gr_attr checkpoint_table[] = {
@@ -240,6 +226,20 @@ static const struct gr_attr checkpoint_table[] = {
      .min = 1,
      .max = 1e9,
      .doc = "epochs between checkpoints"},
+    {.name = "steps",
+     .type = GR_ATTR_INT,
+     .offset = offsetof(struct checkpoint_attrs, steps),
+     .def = 0,
+     .min = 0,
+     .max = 1e15,
+     .doc = "training steps between more of them within an epoch; 0: none"},
+    {.name = "minutes",
+     .type = GR_ATTR_INT,
+     .offset = offsetof(struct checkpoint_attrs, minutes),
+     .def = 30,
+     .min = 0,
+     .max = 1e6,
+     .doc = "minutes after which one is made within an epoch; 0: none"},
     {0},
 };
 
@@ -411,6 +411,8 @@ static bool read_train(struct gr_reader *reader)
         if (!saving)
             return false;
         file->checkpoint_every = saving->every;
+        file->checkpoint_steps = saving->steps;
+        file->checkpoint_minutes = saving->minutes;
     }
     return read_choices(reader, train);
 }
@@ -462,6 +464,15 @@ static bool read_transforms(struct gr_reader *reader, struct gr_doc *doc,
     return true;
 }
 
+/* Nothing was wrong with it so far, nor with what it was made of, and nothing is left open. */
+static bool is_known(const struct gr_model_part *part)
+{
+    for (int i = 0; i < part->data.n_transforms; i++)
+        if (!part->data.transforms[i].kind)
+            return false;
+    return part->data.source.kind && !part->source_unset.name && !part->transforms_unset.name;
+}
+
 static bool read_part(struct gr_reader *reader, const struct gr_doc_pair *pair,
                       struct gr_model_part *part)
 {
@@ -476,8 +487,8 @@ static bool read_part(struct gr_reader *reader, const struct gr_doc_pair *pair,
     if (!read_source(reader, pair->value, &key, part) ||
         (transform && !read_transforms(reader, transform, part)))
         return false;
-    if (noted == reader->diagnostics.count && !part->source_unset.name &&
-        !part->transforms_unset.name && !gr_data_part_check(&part->data, &err))
+    if (noted == reader->diagnostics.count && is_known(part) &&
+        !gr_data_part_check(&part->data, &err))
         gr_reader_error(reader, &key, NULL, "%s", err.message);
     return true;
 }

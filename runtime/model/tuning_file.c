@@ -10,11 +10,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/json.h"
 #include "base/replace.h"
 #include "base/text.h"
 #include "model/model.h"
 
 static const char format_name[] = "graph-runner kernels 1";
+
+enum { FILE_MAX = 1 << 24 };
 
 char *gr_tuning_file_name(const char *folder, const char *machine)
 {
@@ -37,7 +40,9 @@ static bool record(struct gr_tuning *tuning, json_t *choices, const char *path,
     json_object_foreach(choices, key, value)
     {
         const char *choice = json_string_value(json_object_get(value, "kernel"));
-        const double seconds = json_number_value(json_object_get(value, "seconds"));
+        const json_t *measured = json_object_get(value, "seconds");
+        const double known = gr_tuning_seconds(tuning, key);
+        const double seconds = measured ? json_number_value(measured) : known < 0 ? 0 : known;
         if (!choice)
             return gr_fail(err, GR_ERR_DATA, "%s: '%s' names no kernel", path, key);
         if (!gr_tuning_record(tuning, key, choice, seconds, false, err))
@@ -46,21 +51,12 @@ static bool record(struct gr_tuning *tuning, json_t *choices, const char *path,
     return true;
 }
 
-bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char *machine,
-                         struct gr_error *err)
+/* Takes root, what was read of path, or NULL and a problem. */
+static bool take(struct gr_tuning *tuning, json_t *root, const json_error_t *problem,
+                 const char *path, const char *machine, struct gr_error *err)
 {
-    json_error_t problem;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return errno == ENOENT || gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
-    errno = 0;
-    json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
-    const int number = ferror(file) ? EIO : errno;
-    fclose(file);
-    if (!root && (number == EIO || number == ENOMEM))
-        return gr_fail_system(err, GR_ERR_RUNTIME, number, "cannot read", path);
     if (!root)
-        return gr_fail(err, GR_ERR_DATA, "%s:%d: %s", path, problem.line, problem.text);
+        return gr_fail(err, GR_ERR_DATA, "%s:%d: %s", path, problem->line, problem->text);
     const char *format = json_string_value(json_object_get(root, "format"));
     const char *made_on = json_string_value(json_object_get(root, "machine"));
     json_t *choices = json_object_get(root, "choices");
@@ -76,26 +72,76 @@ bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char 
     return ok;
 }
 
-bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const char *machine,
-                         bool used, struct gr_error *err)
+bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char *machine,
+                         struct gr_error *err)
 {
-    struct gr_replace replace = {0};
+    json_error_t problem;
+    struct stat status;
+    if (stat(path, &status) == 0 && (!S_ISREG(status.st_mode) || status.st_size > FILE_MAX))
+        return gr_fail(err, GR_ERR_DATA, "%s: no file of kernel choices, or larger than %d bytes",
+                       path, FILE_MAX);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return errno == ENOENT || gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
+    errno = 0;
+    json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
+    const int number = ferror(file) ? EIO : errno;
+    fclose(file);
+    if (number == EIO || number == ENOMEM) {
+        json_decref(root);
+        return gr_fail_system(err, GR_ERR_RUNTIME, number, "cannot read", path);
+    }
+    return take(tuning, root, &problem, path, machine, err);
+}
+
+bool gr_tuning_parse(struct gr_tuning *tuning, const char *text, const char *path,
+                     const char *machine, struct gr_error *err)
+{
+    json_error_t problem;
+    json_t *root = gr_json_parse(text, strlen(text), JSON_REJECT_DUPLICATES, &problem, err);
+    return take(tuning, root, &problem, path, machine, err);
+}
+
+/* The choices, or only those that were used; the caller's. NULL: out of memory. */
+static json_t *describe(const struct gr_tuning *tuning, const char *machine, bool used, bool timed,
+                        struct gr_error *err)
+{
     json_t *choices = json_object(), *root = NULL;
     bool ok = choices != NULL;
     for (size_t i = 0; ok && i < gr_tuning_count(tuning); i++) {
         const struct gr_tuning_entry entry = gr_tuning_entry(tuning, i);
         if (used && !entry.used)
             continue;
-        ok = json_object_set_new(
-                 choices, entry.key,
-                 json_pack("{s:s, s:f}", "kernel", entry.choice, "seconds", entry.seconds)) == 0;
+        json_t *choice = json_pack("{s:s}", "kernel", entry.choice);
+        ok = !timed || json_object_set_new(choice, "seconds", json_real(entry.seconds)) == 0;
+        ok = json_object_set_new(choices, entry.key, choice) == 0 && ok;
     }
     if (ok)
         root = json_pack("{s:s, s:s, s:O}", "format", format_name, "machine", machine, "choices",
                          choices);
     if (!root)
-        ok = gr_fail_memory(err, "the choices of kernels");
-    ok = ok && gr_replace_open(&replace, path, err);
+        gr_fail_memory(err, "the choices of kernels");
+    json_decref(choices);
+    return root;
+}
+
+char *gr_tuning_text(const struct gr_tuning *tuning, const char *machine, bool used,
+                     struct gr_error *err)
+{
+    json_t *root = describe(tuning, machine, used, false, err);
+    char *text = root ? gr_json_dump(root, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(root);
+    if (!text)
+        gr_fail_memory(err, "the choices of kernels");
+    return text;
+}
+
+bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const char *machine,
+                         bool used, struct gr_error *err)
+{
+    struct gr_replace replace = {0};
+    json_t *root = describe(tuning, machine, used, true, err);
+    bool ok = root && gr_replace_open(&replace, path, err);
     if (ok) {
         const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(6);
         errno = 0; /* Jansson may leave out what there is no memory for */
@@ -105,7 +151,6 @@ bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const
                                             : gr_fail_memory(err, "the choices of kernels");
     }
     gr_replace_release(&replace);
-    json_decref(choices);
     json_decref(root);
     return ok;
 }

@@ -25,6 +25,15 @@ bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char 
 bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const char *machine,
                          bool used, struct gr_error *err);
 
+/*
+ * The same as a text, on the heap, without the seconds, which differ from one measurement to the
+ * next; NULL and *err on failure. And back, where path stands for it in messages.
+ */
+char *gr_tuning_text(const struct gr_tuning *tuning, const char *machine, bool used,
+                     struct gr_error *err);
+bool gr_tuning_parse(struct gr_tuning *tuning, const char *text, const char *path,
+                     const char *machine, struct gr_error *err);
+
 /* Saves to the context's cache if anything was measured since; a failure is a warning in its log.
  */
 struct gr_context;

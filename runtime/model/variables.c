@@ -241,7 +241,9 @@ void gr_variables_check_used(struct gr_reader *reader)
     for (size_t i = 0; vars && i < vars->count; i++) {
         if (reader->vars_used[i])
             continue;
-        const char **others = gr_pool_array(reader->pool, vars->count, sizeof *others);
+        const char **others = gr_reader_suggests(reader)
+                                  ? gr_pool_array(reader->pool, vars->count, sizeof *others)
+                                  : NULL;
         size_t n = 0;
         for (size_t k = 0; others && k < vars->count; k++)
             if (reader->vars_used[k])

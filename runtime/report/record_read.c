@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { PATH_SIZE = 4096, LINE_SIZE = 1 << 16, MOST_PAIRS = 32, MOST_CLASSES = 4096 };
 
@@ -143,6 +144,13 @@ static bool take_lines(struct reader *reader, FILE *file, const char *path, take
     return true;
 }
 
+/* No pipe, which would keep us waiting, and no device; what is not there will be found out. */
+static bool is_readable(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+}
+
 /* A file that is not there has no lines. */
 static bool read_lines(struct reader *reader, const char *name, take_fn *take, bool *there,
                        struct gr_error *err)
@@ -150,6 +158,8 @@ static bool read_lines(struct reader *reader, const char *name, take_fn *take, b
     char path[PATH_SIZE];
     if (!path_of(reader->folder, name, path, err))
         return false;
+    if (!is_readable(path))
+        return gr_fail(err, GR_ERR_DATA, "%s: is no regular file", path);
     FILE *file = fopen(path, "re");
     *there = file != NULL;
     if (!file && errno != ENOENT && errno != ENOTDIR)
@@ -248,7 +258,7 @@ static bool read_confusion(struct reader *reader, struct gr_error *err)
     char path[PATH_SIZE];
     if (!path_of(reader->folder, GR_CONFUSION_NAME, path, err))
         return false;
-    FILE *file = fopen(path, "re");
+    FILE *file = is_readable(path) ? fopen(path, "re") : NULL;
     if (file && !read_table(reader->record, file))
         warn(reader, "%s: not a confusion matrix, which the report goes without", path);
     if (file)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/replace.h"
 #include "graph/graph.h"
 #include "graph/op.h"
 #include "model/model.h"
@@ -147,6 +148,23 @@ static void name_runs(struct run *runs, size_t count)
     }
 }
 
+/* A page in a run's own folder is not written through a link there. */
+static bool check_place(const char *const *folders, size_t count, const char *path,
+                        struct gr_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash ? (size_t)(slash - path) : 0;
+    for (size_t r = 0; slash && r < count; r++) {
+        size_t end = strlen(folders[r]);
+        while (end > 1 && folders[r][end - 1] == '/')
+            end--;
+        if (end == length && strncmp(folders[r], path, length) == 0 &&
+            !gr_refuse_links(folders[r], err))
+            return false;
+    }
+    return true;
+}
+
 bool gr_report_write(struct gr_context *context, const char *const *folders, size_t count,
                      const char *path, struct gr_error *err)
 {
@@ -154,6 +172,8 @@ bool gr_report_write(struct gr_context *context, const char *const *folders, siz
     if (count < 1 || count > GR_PAGE_RUNS)
         return gr_fail(err, GR_ERR_USAGE, "a report is of 1 to %d runs, not of %zu", GR_PAGE_RUNS,
                        count);
+    if (!check_place(folders, count, path, err))
+        return false;
     struct run *runs = calloc(count, sizeof *runs);
     bool ok = runs || gr_fail_memory(err, "a report");
     for (size_t r = 0; ok && r < count; r++)

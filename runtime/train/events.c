@@ -5,14 +5,13 @@
 #include "train/events.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/append.h"
 #include "base/crc32c.h"
 #include "base/text.h"
 #include "data/files.h"
@@ -20,8 +19,8 @@
 enum { HEADER = 12, FOOTER = 4 }; /* of a record */
 
 struct gr_events {
-    FILE *file;
-    char *path;
+    struct gr_append *file;
+    int64_t count; /* events, the version apart */
 };
 
 /* ---- protobuf ---------------------------------------------------------------------------- */
@@ -96,16 +95,11 @@ static bool write_record(struct gr_events *events, struct gr_text *event, struct
     gr_text_append(&record, event->data ? event->data : "", event->length);
     put_fixed(&record, event->data ? masked(event->data, event->length) : 0, 4);
     const bool memory = !event->failed && !record.failed;
-    errno = 0;
-    const bool ok = memory &&
-                    fwrite(record.data, 1, record.length, events->file) == record.length &&
-                    fflush(events->file) == 0;
+    const bool ok = memory ? gr_append_write(events->file, record.data, record.length, err)
+                           : gr_fail_memory(err, "an event");
     gr_text_release(event);
     gr_text_release(&record);
-    if (!memory)
-        return gr_fail_memory(err, "an event");
-    return ok ||
-           gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot write", events->path);
+    return ok;
 }
 
 static void begin(struct gr_text *event)
@@ -132,51 +126,57 @@ static uint64_t get_fixed(const unsigned char *at, int bytes)
     return value;
 }
 
-/* Cuts off what is no whole record, and stands at the end; *empty: nothing is left. */
-static bool trim(int fd, bool *empty)
+/*
+ * Cuts off what is no whole record, and records behind the version and `keep` more (negative: none
+ * of them); *records is how many are left.
+ */
+static bool cut(int fd, int64_t keep, int64_t *records)
 {
     unsigned char header[HEADER];
     struct stat file;
     off_t end = 0;
+    *records = 0;
     if (fstat(fd, &file) != 0)
         return false;
-    while (gr_file_pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
+    while ((keep < 0 || *records <= keep) &&
+           gr_file_pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
            get_fixed(header + 8, 4) == masked(header, 8)) {
         const uint64_t length = get_fixed(header, 8);
         const uint64_t left = (uint64_t)(file.st_size - end);
         if (length > left || length + HEADER + FOOTER > left)
             break;
         end += (off_t)length + HEADER + FOOTER;
+        ++*records;
     }
-    *empty = end == 0;
-    return ftruncate(fd, end) == 0 && lseek(fd, end, SEEK_SET) == end;
+    return ftruncate(fd, end) == 0;
 }
 
 /* ---- the file ---------------------------------------------------------------------------- */
 
-struct gr_events *gr_events_open(const char *path, bool append, struct gr_error *err)
+struct gr_events *gr_events_open(const char *path, int64_t keep, struct gr_error *err)
 {
     struct gr_events *events = calloc(1, sizeof *events);
-    bool empty = true;
-    int fd = -1;
-    if (!events || !(events->path = strdup(path))) {
-        gr_fail_memory(err, "an event file");
-        goto failed;
-    }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
-    if (fd >= 0 && (!append || trim(fd, &empty)))
-        events->file = fdopen(fd, "r+");
-    if (!events->file) {
-        gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot open for writing", path);
-        if (fd >= 0)
-            close(fd);
-        goto failed;
-    }
-    if (!empty || write_version(events, err))
+    int64_t records = 0;
+    bool ok = events || gr_fail_memory(err, "an event file");
+    ok = ok && (events->file = gr_append_open(path, keep == 0, err));
+    if (ok && keep != 0 && !cut(gr_append_fd(events->file), keep, &records))
+        ok = gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot open for writing", path);
+    if (ok && (records || write_version(events, err))) {
+        events->count = records ? records - 1 : 0;
         return events;
-failed:
+    }
     gr_events_close(events, NULL);
     return NULL;
+}
+
+int64_t gr_events_count(const struct gr_events *events)
+{
+    return events->count;
+}
+
+int gr_events_fd(const struct gr_events *events)
+{
+    return gr_append_fd(events->file);
 }
 
 bool gr_events_write(struct gr_events *events, const char *stage, int64_t step,
@@ -194,17 +194,15 @@ bool gr_events_write(struct gr_events *events, const char *stage, int64_t step,
         put_message(&summary, 1, &value);
     }
     put_message(&event, 5, &summary);
+    events->count++;
     return write_record(events, &event, err);
 }
 
 bool gr_events_close(struct gr_events *events, struct gr_error *err)
 {
-    bool ok = true;
     if (!events)
         return true;
-    if (events->file && fclose(events->file) != 0)
-        ok = gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot write", events->path);
-    free(events->path);
+    const bool ok = gr_append_close(events->file, err);
     free(events);
     return ok;
 }

@@ -26,17 +26,22 @@
 struct gr_events;
 
 /*
- * Opens the file for writing; append keeps what it holds, up to a record that a crash cut short.
- * path is copied. NULL and *err on failure.
+ * Opens the file for writing behind its first `keep` events, the version apart: 0 begins anew, and
+ * a negative number keeps all but a last one that a crash cut short. path is copied. NULL and *err
+ * on failure.
  */
-struct gr_events *gr_events_open(const char *path, bool append, struct gr_error *err);
+struct gr_events *gr_events_open(const char *path, int64_t keep, struct gr_error *err);
 
 /*
  * Writes an event of that step with the scalars, tagged "NAME/STAGE", and hands it to the system.
- * False and *err (naming the file) on failure.
+ * False and *err (naming the file) when it is not written yet: it will be, before the next.
  */
 bool gr_events_write(struct gr_events *events, const char *stage, int64_t step,
                      const struct gr_metric *scalars, size_t count, struct gr_error *err);
+
+/* Events, those kept and those written since; and the file's descriptor. */
+int64_t gr_events_count(const struct gr_events *events);
+int gr_events_fd(const struct gr_events *events);
 
 /* Ends it; NULL is fine. False and *err when the system could not keep what was written. */
 bool gr_events_close(struct gr_events *events, struct gr_error *err);

@@ -1,13 +1,21 @@
 /*
- * A file of features, read and checked.
+ * A file of features, checked and open. Labels and names are in memory; rows, a hundred times as
+ * much, stay in the file, where it is one that can be read again.
  */
+#define _DEFAULT_SOURCE
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "model/model.h"
+#include "model/safetensors.h"
 
 struct gr_features {
+    FILE *stream;
+    char *path;
+    int64_t place; /* of the rows in the stream, -1: they are in memory */
     struct gr_tensor_file *file;
     const struct gr_tensor *rows; /* [N, D] */
     const int32_t *labels;        /* [N] */
@@ -68,15 +76,26 @@ static bool check(struct gr_features *features, const char *path, struct gr_erro
            gr_class_names_parse(&features->class_names, class_names, INT32_MAX, err);
 }
 
+static bool open_file(struct gr_features *features, const char *path, struct gr_error *err)
+{
+    const bool piped = strcmp(path, "-") == 0;
+    features->path = strdup(piped ? "standard input" : path);
+    if (!features->path)
+        return gr_fail_memory(err, "features");
+    features->stream = piped ? stdin : fopen(path, "rbe");
+    if (!features->stream)
+        return gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", path);
+    features->file = gr_tensor_file_read_but(features->stream, features->path, "features",
+                                             &features->place, err);
+    return features->file && check(features, features->path, err);
+}
+
 struct gr_features *gr_features_read(const char *path, struct gr_error *err)
 {
     struct gr_features *features = calloc(1, sizeof *features);
-    if (!features) {
+    if (!features)
         gr_fail_memory(err, "features");
-        return NULL;
-    }
-    features->file = gr_tensor_file_read(path, err);
-    if (features->file && check(features, path, err))
+    else if (open_file(features, path, err))
         return features;
     gr_features_free(features);
     return NULL;
@@ -88,6 +107,9 @@ void gr_features_free(struct gr_features *features)
         return;
     gr_class_names_release(&features->class_names);
     gr_tensor_file_free(features->file);
+    if (features->stream && features->stream != stdin)
+        fclose(features->stream);
+    free(features->path);
     free(features->names);
     free(features);
 }
@@ -102,9 +124,29 @@ size_t gr_features_length(const struct gr_features *features)
     return (size_t)features->rows->shape.dim[1];
 }
 
-const float *gr_features_row(const struct gr_features *features, size_t index)
+bool gr_features_rows(const struct gr_features *features, size_t first, size_t count, float *rows,
+                      struct gr_error *err)
 {
-    return (const float *)features->rows->data + index * gr_features_length(features);
+    const size_t length = gr_features_length(features);
+    char *to = (char *)rows;
+    size_t left = count * length * sizeof *rows;
+    if (features->place < 0) {
+        memcpy(rows, (const float *)features->rows->data + first * length, left);
+        return true;
+    }
+    off_t at = (off_t)features->place + (off_t)(first * length * sizeof *rows);
+    while (left) {
+        const ssize_t done = pread(fileno(features->stream), to, left, at);
+        if (done == 0)
+            return gr_fail(err, GR_ERR_DATA, "%s: has become shorter since it was opened",
+                           features->path);
+        if (done < 0 && errno != EINTR)
+            return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot read", features->path);
+        to += done > 0 ? done : 0;
+        at += done > 0 ? done : 0;
+        left -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
 }
 
 const char *gr_features_layer(const struct gr_features *features)

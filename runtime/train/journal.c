@@ -4,7 +4,6 @@
 #define _GNU_SOURCE
 #include "train/journal.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/append.h"
 #include "base/json.h"
 #include "report/record.h"
 #include "report/report.h"
@@ -31,12 +31,13 @@ struct gr_journal {
     struct gr_model *model;
     const struct gr_train_options *options;
     struct gr_record record;
-    FILE *run;
+    struct gr_append *run;
     struct gr_metrics *steps;
     struct gr_confusion current; /* of the validation that goes on; counts NULL: not kept */
     double seconds, wait;        /* of the epoch, at the step before */
     char filters[NAME_SIZE];     /* the weights to draw, or "" */
     double written, cost;        /* the page: when, and in how many seconds */
+    bool failing;                /* the page could not be written, which has been told */
 };
 
 static bool path_in(const struct gr_journal *journal, const char *name, char path[PATH_SIZE],
@@ -52,14 +53,15 @@ static bool path_in(const struct gr_journal *journal, const char *name, char pat
 /* Writes it as a line and takes it into the record; event is given up. */
 static bool put_event(struct gr_journal *journal, json_t *event, struct gr_error *err)
 {
-    char *line = event ? gr_json_dump(event, JSON_COMPACT) : NULL;
-    bool ok = line ? gr_record_event(&journal->record, event, err)
-                   : gr_fail_memory(err, "the record of a run");
-    errno = 0;
-    if (ok && (fprintf(journal->run, "%s\n", line) < 0 || fflush(journal->run) != 0))
-        ok = gr_fail(err, GR_ERR_RUNTIME, "%s/" GR_RUN_NAME ": cannot be written: %s",
-                     journal->options->out, strerror(errno ? errno : EIO));
-    free(line);
+    struct gr_text line = {0};
+    char *text = event ? gr_json_dump(event, JSON_COMPACT) : NULL;
+    if (text)
+        gr_text_add(&line, "%s\n", text);
+    free(text);
+    bool ok = text && gr_text_ok(&line, NULL) ? gr_record_event(&journal->record, event, err)
+                                              : gr_fail_memory(err, "the record of a run");
+    ok = ok && gr_append_write(journal->run, line.data, line.length, err);
+    gr_text_release(&line);
     json_decref(event);
     return ok;
 }
@@ -136,42 +138,36 @@ bool gr_journal_scores(const struct gr_model *model, const char **scores, struct
     return graph != NULL;
 }
 
-/* The events' file, after the last whole line of those that are there. */
-static bool open_events(struct gr_journal *journal, struct gr_error *err)
+static bool open_events(struct gr_journal *journal, bool goes_on, struct gr_error *err)
 {
     char path[PATH_SIZE];
-    const bool append = journal->options->resume != NULL;
-    if (!path_in(journal, GR_RUN_NAME, path, err))
-        return false;
-    struct gr_metrics *trimmed = gr_metrics_open(path, append, err);
-    if (!trimmed || !gr_metrics_close(trimmed, err))
-        return false;
-    journal->run = fopen(path, "ae");
-    return journal->run ||
-           gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot open for writing", path);
+    int64_t lines;
+    return path_in(journal, GR_RUN_NAME, path, err) &&
+           (journal->run = gr_append_open(path, !goes_on, err)) &&
+           gr_append_cut_lines(journal->run, -1, &lines, err);
 }
 
-static bool open_files(struct gr_journal *journal, struct gr_error *err)
+static bool open_files(struct gr_journal *journal, const struct gr_journal_facts *facts,
+                       struct gr_error *err)
 {
     char path[PATH_SIZE];
-    const bool append = journal->options->resume != NULL;
-    if (!open_events(journal, err) || !path_in(journal, GR_STEPS_NAME, path, err))
+    if (!open_events(journal, facts->goes_on, err) || !path_in(journal, GR_STEPS_NAME, path, err))
         return false;
-    journal->steps = gr_metrics_open(path, append, err);
+    journal->steps = gr_metrics_open(path, facts->goes_on ? facts->keep : 0, err);
     if (!journal->steps || !path_in(journal, GR_CONFUSION_NAME, path, err))
         return false;
-    if (!append)
+    if (!facts->goes_on)
         unlink(path); /* of another run */
     return true;
 }
 
 /* What was there before, of a run that is resumed; nothing much is lost if it cannot be read. */
-static void read_past(struct gr_journal *journal)
+static void read_past(struct gr_journal *journal, bool goes_on)
 {
     const struct gr_context *context = journal->model->context;
     struct gr_error err = {0};
-    if (!journal->options->resume || gr_record_read(&journal->record, journal->options->out,
-                                                    context->log, context->log_user, &err))
+    if (!goes_on || gr_record_read(&journal->record, journal->options->out, context->log,
+                                   context->log_user, &err))
         return;
     if (err.status != GR_ERR_DATA) /* which says that there is none */
         gr_log(context, GR_LOG_WARNING, "the report begins anew: %s", err.message);
@@ -188,9 +184,9 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     }
     journal->model = model;
     journal->options = options;
-    bool ok = open_files(journal, err);
+    bool ok = open_files(journal, facts, err);
     if (ok)
-        read_past(journal);
+        read_past(journal, facts->goes_on);
     ok = ok && put_start(journal, facts, err);
     const char *scores = NULL;
     ok = ok && gr_journal_scores(model, &scores, err);
@@ -199,8 +195,7 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     gr_report_filters_name(model->file, journal->filters, sizeof journal->filters, NULL);
     if (ok)
         return journal;
-    if (journal->run)
-        fclose(journal->run);
+    gr_append_close(journal->run, NULL);
     gr_metrics_close(journal->steps, NULL);
     gr_record_release(&journal->record);
     free(journal);
@@ -222,8 +217,14 @@ bool gr_journal_step(struct gr_journal *journal, const struct gr_curve_step *ste
     const struct gr_metric pairs[] = {
         {"step", (double)own.step}, {"loss", own.loss},       {"learning_rate", own.learning_rate},
         {"images", own.images},     {"seconds", own.seconds}, {"wait_seconds", own.wait}};
-    return gr_metrics_write(journal->steps, "step", pairs, sizeof pairs / sizeof *pairs, err) &&
-           gr_curve_add(&journal->record.curve, &own, err);
+    const bool written =
+        gr_metrics_write(journal->steps, "step", pairs, sizeof pairs / sizeof *pairs, err);
+    return gr_curve_add(&journal->record.curve, &own, err) && written;
+}
+
+const struct gr_metrics *gr_journal_steps(const struct gr_journal *journal)
+{
+    return journal->steps;
 }
 
 bool gr_journal_stage(struct gr_journal *journal, const char *stage, const struct gr_metric *pairs,
@@ -285,7 +286,6 @@ static const char *class_name(const void *user, int64_t index, char *buffer, siz
 bool gr_journal_best(struct gr_journal *journal, struct gr_error *err)
 {
     struct gr_record *record = &journal->record;
-    char path[PATH_SIZE];
     if (!journal->current.counts)
         return true;
     const bool known = record->confusion.classes == journal->current.classes;
@@ -298,8 +298,16 @@ bool gr_journal_best(struct gr_journal *journal, struct gr_error *err)
     const struct gr_confusion best = journal->current;
     journal->current = record->confusion;
     record->confusion = best;
-    return path_in(journal, GR_CONFUSION_NAME, path, err) &&
-           gr_confusion_write(&record->confusion, "", class_name, record, path, err);
+    return true;
+}
+
+bool gr_journal_write_best(const struct gr_journal *journal, struct gr_error *err)
+{
+    const struct gr_record *record = &journal->record;
+    char path[PATH_SIZE];
+    return !record->confusion.counts ||
+           (path_in(journal, GR_CONFUSION_NAME, path, err) &&
+            gr_confusion_write(&record->confusion, "", class_name, record, path, err));
 }
 
 /* ---- the page ---------------------------------------------------------------------------- */
@@ -337,9 +345,10 @@ static void write_page(struct gr_journal *journal)
                                     .filters = sheet.picture.pixels ? &sheet.picture : NULL};
     ok = ok && gr_page_write(&run, 1, path, &err);
     gr_sheet_release(&sheet);
-    if (!ok)
+    if (!ok && !journal->failing)
         gr_log(journal->model->context, GR_LOG_WARNING,
                "the report is not written, and training goes on: %s", err.message);
+    journal->failing = !ok;
     journal->written = gr_seconds();
     journal->cost = journal->written - start;
     gr_log(journal->model->context, GR_LOG_DEBUG, "the report took %.1f ms", 1e3 * journal->cost);
@@ -351,24 +360,21 @@ void gr_journal_page(struct gr_journal *journal)
         write_page(journal);
 }
 
-void gr_journal_close(struct gr_journal *journal, int64_t step, const char *outcome,
-                      const char *message)
+bool gr_journal_close(struct gr_journal *journal, int64_t step, const char *outcome,
+                      const char *message, struct gr_error *err)
 {
-    struct gr_error err = {0};
     if (!journal)
-        return;
+        return true;
     json_t *event =
         json_pack("{s:s, s:I, s:I, s:s, s:o}", "event", "end", "time", (json_int_t)time(NULL),
                   "step", (json_int_t)step, "outcome", outcome, "message", text_json(message));
-    bool ok = put_event(journal, event, &err);
+    put_event(journal, event, NULL); /* what cannot be written now is tried again below */
     if (journal->record.n_epochs || journal->record.curve.count)
         write_page(journal);
-    ok = gr_metrics_close(journal->steps, &err) && ok;
-    ok = fclose(journal->run) == 0 && ok;
-    if (!ok)
-        gr_log(journal->model->context, GR_LOG_WARNING, "the record of the run is not complete%s%s",
-               err.status ? ": " : "", err.message);
+    bool ok = gr_metrics_close(journal->steps, err);
+    ok = gr_append_close(journal->run, err) && ok;
     gr_confusion_release(&journal->current);
     gr_record_release(&journal->record);
     free(journal);
+    return ok;
 }

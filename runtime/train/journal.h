@@ -11,6 +11,7 @@
 #include "train/evaluate.h"
 
 struct gr_journal;
+struct gr_metrics;
 
 /* How the run is set up. */
 struct gr_journal_facts {
@@ -18,6 +19,8 @@ struct gr_journal_facts {
     bool higher_is_better;
     int64_t batch, epochs, steps_per_epoch;
     int64_t step;                     /* training steps done before */
+    bool goes_on;                     /* with the records that are there */
+    int64_t keep;                     /* of them, so many steps; negative: all */
     const struct gr_plan *validation; /* made with gr_journal_scores; NULL: there is none */
 };
 
@@ -28,13 +31,15 @@ struct gr_journal_facts {
 bool gr_journal_scores(const struct gr_model *model, const char **scores, struct gr_error *err);
 
 /*
- * Opens the records in the run folder; a resumed run goes on with those that are there. Model and
- * options must outlive it. NULL and *err on failure.
+ * Opens the records in the run folder. Model and options must outlive it. NULL and *err on failure.
  */
 struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train_options *options,
                                    const struct gr_journal_facts *facts, struct gr_error *err);
 
-/* Records a step. seconds and wait count from the start of the epoch. */
+/*
+ * Records a step. seconds and wait count from the start of the epoch. False, as from the functions
+ * below: it is not written yet, but will be.
+ */
 bool gr_journal_step(struct gr_journal *journal, const struct gr_curve_step *step,
                      struct gr_error *err);
 
@@ -47,8 +52,12 @@ void gr_journal_validate(struct gr_journal *journal);
 bool gr_journal_measure(void *user, const struct gr_plan *plan, const struct gr_batch *batch,
                         struct gr_eval_result *result, struct gr_error *err);
 
-/* The last validation was the best: writes its confusion matrix. */
+/* The last validation was the best: takes over its confusion matrix; and writes it. */
 bool gr_journal_best(struct gr_journal *journal, struct gr_error *err);
+bool gr_journal_write_best(const struct gr_journal *journal, struct gr_error *err);
+
+/* The file of steps. */
+const struct gr_metrics *gr_journal_steps(const struct gr_journal *journal);
 
 /*
  * Writes the page, unless that has been done a moment ago: it may take a twentieth of the time. A
@@ -58,9 +67,10 @@ void gr_journal_page(struct gr_journal *journal);
 
 /*
  * The run ends after so many steps: "finished", "plateau", "interrupted" or "failed" with a message
- * (else NULL). Writes the page and frees the journal; NULL is fine. Failures are warnings.
+ * (else NULL). Writes the page and frees the journal; NULL is fine. False and *err when a record is
+ * not complete; a page that is not written is a warning.
  */
-void gr_journal_close(struct gr_journal *journal, int64_t step, const char *outcome,
-                      const char *message);
+bool gr_journal_close(struct gr_journal *journal, int64_t step, const char *outcome,
+                      const char *message, struct gr_error *err);
 
 #endif

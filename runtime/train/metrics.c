@@ -1,64 +1,34 @@
 /*
  * The record of a training run; see metrics.h.
  */
-#define _POSIX_C_SOURCE 200809L
 #include "train/metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
+#include "base/append.h"
 #include "base/json.h"
-#include "data/files.h"
+#include "base/text.h"
 
 enum { DIGITS = 9 }; /* a float survives them */
 
 struct gr_metrics {
-    FILE *file;
-    char *path;
+    struct gr_append *file;
+    int64_t count; /* lines */
 };
 
-/* Cuts off what follows the last newline, searching back from the end, and stands there. */
-static bool trim(int fd)
-{
-    char buffer[4096];
-    off_t end = lseek(fd, 0, SEEK_END);
-    while (end > 0) {
-        const size_t part = end < (off_t)sizeof buffer ? (size_t)end : sizeof buffer;
-        if (gr_file_pread(fd, buffer, part, end - (off_t)part) != (ssize_t)part)
-            return false;
-        size_t keep = part;
-        while (keep && buffer[keep - 1] != '\n')
-            keep--;
-        end -= (off_t)(part - keep);
-        if (keep)
-            break;
-    }
-    return end >= 0 && ftruncate(fd, end) == 0 && lseek(fd, end, SEEK_SET) == end;
-}
-
-struct gr_metrics *gr_metrics_open(const char *path, bool append, struct gr_error *err)
+struct gr_metrics *gr_metrics_open(const char *path, int64_t keep, struct gr_error *err)
 {
     struct gr_metrics *metrics = calloc(1, sizeof *metrics);
-    int fd = -1;
-    if (!metrics || !(metrics->path = strdup(path))) {
+    if (!metrics) {
         gr_fail_memory(err, "a metrics file");
-        goto failed;
+        return NULL;
     }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (append ? 0 : O_TRUNC), 0666);
-    if (fd >= 0 && (!append || trim(fd)))
-        metrics->file = fdopen(fd, "r+");
-    if (metrics->file)
+    metrics->file = gr_append_open(path, keep == 0, err);
+    if (metrics->file &&
+        (keep == 0 || gr_append_cut_lines(metrics->file, keep, &metrics->count, err)))
         return metrics;
-    gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot open for writing", path);
-    if (fd >= 0)
-        close(fd);
-failed:
     gr_metrics_close(metrics, NULL);
     return NULL;
 }
@@ -91,23 +61,31 @@ bool gr_metrics_write(struct gr_metrics *metrics, const char *stage, const struc
     char *line = line_of(stage, pairs, count);
     if (!line)
         return gr_fail_memory(err, "a line of metrics");
-    errno = 0;
-    const bool ok = fputs(line, metrics->file) >= 0 && putc('\n', metrics->file) != EOF &&
-                    fflush(metrics->file) == 0;
+    struct gr_text text = {0};
+    gr_text_add(&text, "%s\n", line);
     free(line);
-    return ok ? true
-              : gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot write",
-                               metrics->path);
+    metrics->count++;
+    const bool ok =
+        gr_text_ok(&text, err) && gr_append_write(metrics->file, text.data, text.length, err);
+    gr_text_release(&text);
+    return ok;
+}
+
+int64_t gr_metrics_count(const struct gr_metrics *metrics)
+{
+    return metrics->count;
+}
+
+int gr_metrics_fd(const struct gr_metrics *metrics)
+{
+    return gr_append_fd(metrics->file);
 }
 
 bool gr_metrics_close(struct gr_metrics *metrics, struct gr_error *err)
 {
-    bool ok = true;
     if (!metrics)
         return true;
-    if (metrics->file && fclose(metrics->file) != 0)
-        ok = gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot write", metrics->path);
-    free(metrics->path);
+    const bool ok = gr_append_close(metrics->file, err);
     free(metrics);
     return ok;
 }

@@ -12,18 +12,22 @@
 struct gr_metrics;
 
 /*
- * Opens the file for writing; append keeps what it holds, but for a last line that a crash cut
- * short. path is copied. NULL and *err on failure.
+ * Opens the file for writing behind its first `keep` lines: 0 begins anew, and a negative number
+ * keeps all but a last line that a crash cut short. path is copied. NULL and *err on failure.
  */
-struct gr_metrics *gr_metrics_open(const char *path, bool append, struct gr_error *err);
+struct gr_metrics *gr_metrics_open(const char *path, int64_t keep, struct gr_error *err);
 
 /*
  * Writes one line and hands it to the system: "stage" first, then the pairs in order. Whole numbers
  * are written as such, others to nine significant digits, NaN and infinity as null. False and *err
- * (naming the file) on failure.
+ * (naming the file) when it is not written yet: it will be, before the next or at the end.
  */
 bool gr_metrics_write(struct gr_metrics *metrics, const char *stage, const struct gr_metric *pairs,
                       size_t count, struct gr_error *err);
+
+/* Lines, those kept and those written since; and the file's descriptor. */
+int64_t gr_metrics_count(const struct gr_metrics *metrics);
+int gr_metrics_fd(const struct gr_metrics *metrics);
 
 /* Ends it; NULL is fine. False and *err when the system could not keep what was written. */
 bool gr_metrics_close(struct gr_metrics *metrics, struct gr_error *err);

@@ -1,8 +1,8 @@
 /*
- * Nearest images by their features. A product of matrices finds candidates, block by block; their
- * distances are then computed one by one in double precision, since in a difference of large
- * products the small distances, those that matter, would drown. Where the rounding of the product
- * may have kept a nearer image out, all are gone through one by one.
+ * Nearest images by their features, which are read block by block. A product of matrices finds
+ * candidates; their distances are then computed one by one in double precision, since in a
+ * difference of large products the small distances, those that matter, would drown. Where the
+ * rounding of the product may have kept a nearer image out, all are gone through one by one.
  */
 #include "train/nearest.h"
 
@@ -13,17 +13,20 @@
 
 #include "train/features.h"
 
-enum { BLOCK = 1024, SPARE = 16 };
+enum { BLOCK = 1024, BLOCK_BYTES = 1 << 24, SPARE = 16 };
 
 struct search {
     const struct gr_features *features;
     const struct gr_nearest_options *options;
     struct gr_query *queries;  /* [n_queries] */
     float *rows;               /* [n_queries, length] */
+    float *block;              /* [block_rows, length]: of the features */
+    size_t block_rows;         /* at most BLOCK */
     float *products;           /* [n_queries, BLOCK] */
     size_t kept;               /* candidates of a query */
     struct gr_neighbour *near; /* [n_queries, kept], here with closeness: the best first */
     size_t *count;             /* [n_queries] of them */
+    bool *unsure;              /* [n_queries]: there may be nearer ones than the candidates */
     double longest;            /* of the rows */
 };
 
@@ -101,8 +104,8 @@ static bool find_queries(struct search *s, struct gr_error *err)
         if (ok && query->index < 0)
             paths[n_paths++] = query->text;
         else if (ok)
-            memcpy(s->rows + q * length_of(s), gr_features_row(s->features, (size_t)query->index),
-                   length_of(s) * sizeof *s->rows);
+            ok = gr_features_rows(s->features, (size_t)query->index, 1, s->rows + q * length_of(s),
+                                  err);
     }
     ok = ok && (!n_paths || compute(s, paths, n_paths, err));
     free(paths);
@@ -137,10 +140,11 @@ static double closeness_of(enum gr_distance distance, double product, double squ
     return isnan(closeness) ? -(double)INFINITY : closeness;
 }
 
+/* Looks for candidates of all queries in a block of rows. */
 static void search_block(struct search *s, size_t first, size_t count)
 {
     const size_t length = length_of(s), n = s->options->n_queries;
-    const float *block = gr_features_row(s->features, first);
+    const float *block = s->block;
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)count,
                 (blasint)length, 1, s->rows, (blasint)length, block, (blasint)length, 0,
                 s->products, BLOCK);
@@ -179,17 +183,15 @@ static int nearer_first(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-/* The distances of all images, for want of candidates that are sure. */
-static void search_exactly(struct search *s, size_t q)
+/* The distances of a block's rows to those queries whose candidates are not sure. */
+static void measure_block(struct search *s, size_t first, size_t count)
 {
     const size_t length = length_of(s);
-    s->count[q] = 0;
-    for (size_t i = 0; i < gr_features_count(s->features); i++)
-        consider(s, q, i,
-                 -distance_of(s->options->distance, s->rows + q * length,
-                              gr_features_row(s->features, i), length));
-    for (size_t k = 0; k < s->count[q]; k++)
-        s->near[q * s->kept + k].distance *= -1;
+    for (size_t q = 0; q < s->options->n_queries; q++)
+        for (size_t i = 0; s->unsure[q] && i < count; i++)
+            consider(s, q, first + i,
+                     -distance_of(s->options->distance, s->rows + q * length, s->block + i * length,
+                                  length));
 }
 
 /*
@@ -208,17 +210,51 @@ static bool is_sure(const struct search *s, size_t q, double worst)
 }
 
 /* Candidates by distance, the nearest first. */
-static void measure(struct search *s, size_t q)
+static bool measure(struct search *s, size_t q, struct gr_error *err)
 {
     struct gr_neighbour *near = s->near + q * s->kept;
     const size_t length = length_of(s), count = s->count[q];
     const double worst = count ? near[count - 1].distance : 0;
-    for (size_t k = 0; k < count; k++)
-        near[k].distance = distance_of(s->options->distance, s->rows + q * length,
-                                       gr_features_row(s->features, (size_t)near[k].index), length);
+    for (size_t k = 0; k < count; k++) {
+        if (!gr_features_rows(s->features, (size_t)near[k].index, 1, s->block, err))
+            return false;
+        near[k].distance =
+            distance_of(s->options->distance, s->rows + q * length, s->block, length);
+    }
     qsort(near, count, sizeof *near, nearer_first);
-    if (count == s->kept && !is_sure(s, q, worst))
-        search_exactly(s, q);
+    s->unsure[q] = count == s->kept && !is_sure(s, q, worst);
+    return true;
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static bool each_block(struct search *s, void (*look)(struct search *, size_t, size_t),
+                       struct gr_error *err)
+{
+    const size_t images = gr_features_count(s->features);
+    for (size_t first = 0; first < images; first += s->block_rows) {
+        const size_t count = images - first < s->block_rows ? images - first : s->block_rows;
+        if (!gr_features_rows(s->features, first, count, s->block, err))
+            return false;
+        look(s, first, count);
+    }
+    return true;
+}
+
+/* Goes through all images once more for the queries that it takes. */
+static bool search_exactly(struct search *s, struct gr_error *err)
+{
+    bool any = false;
+    for (size_t q = 0; q < s->options->n_queries; q++) {
+        s->count[q] = s->unsure[q] ? 0 : s->count[q];
+        any = any || s->unsure[q];
+    }
+    if (any && !each_block(s, measure_block, err))
+        return false;
+    for (size_t q = 0; q < s->options->n_queries; q++)
+        for (size_t k = 0; s->unsure[q] && k < s->count[q]; k++)
+            s->near[q * s->kept + k].distance *= -1;
+    return true;
 }
 
 static bool set_up(struct search *s, struct gr_error *err)
@@ -230,10 +266,14 @@ static bool set_up(struct search *s, struct gr_error *err)
     s->kept = o->count > images / 2 ? images : 2 * o->count + SPARE;
     s->queries = calloc(o->n_queries, sizeof *s->queries);
     s->rows = calloc(o->n_queries * length_of(s), sizeof *s->rows);
+    s->block_rows = BLOCK_BYTES / sizeof *s->block / length_of(s);
+    s->block_rows = s->block_rows > BLOCK ? BLOCK : s->block_rows < 1 ? 1 : s->block_rows;
+    s->block = calloc(s->block_rows * length_of(s), sizeof *s->block);
     s->products = calloc(o->n_queries * BLOCK, sizeof *s->products);
+    s->unsure = calloc(o->n_queries, sizeof *s->unsure);
     s->near = calloc(o->n_queries * s->kept, sizeof *s->near);
     s->count = calloc(o->n_queries, sizeof *s->count);
-    return (s->queries && s->rows && s->products && s->near && s->count) ||
+    return (s->queries && s->rows && s->block && s->products && s->unsure && s->near && s->count) ||
            gr_fail_memory(err, "looking for images");
 }
 
@@ -241,20 +281,20 @@ bool gr_nearest_images(const struct gr_features *features, const struct gr_neare
                        struct gr_neighbour *neighbours, struct gr_error *err)
 {
     struct search s = {.features = features, .options = options};
-    const size_t images = gr_features_count(features);
-    const bool ok = set_up(&s, err) && find_queries(&s, err);
-    for (size_t first = 0; ok && first < images; first += BLOCK)
-        search_block(&s, first, images - first < BLOCK ? images - first : BLOCK);
-    for (size_t q = 0; ok && q < options->n_queries; q++) {
-        measure(&s, q);
+    bool ok = set_up(&s, err) && find_queries(&s, err) && each_block(&s, search_block, err);
+    for (size_t q = 0; ok && q < options->n_queries; q++)
+        ok = measure(&s, q, err);
+    ok = ok && search_exactly(&s, err);
+    for (size_t q = 0; ok && q < options->n_queries; q++)
         for (size_t k = 0; k < options->count; k++)
             neighbours[q * options->count + k] = k < s.count[q]
                                                      ? s.near[q * s.kept + k]
                                                      : (struct gr_neighbour){-1, (double)INFINITY};
-    }
     free(s.queries);
     free(s.rows);
+    free(s.block);
     free(s.products);
+    free(s.unsure);
     free(s.near);
     free(s.count);
     return ok;
