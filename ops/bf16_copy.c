@@ -28,7 +28,7 @@ ALWAYS_INLINE void round_up_high(const float *src, words *high)
     memcpy(&x, src, sizeof x);
     memcpy(&bits, src, sizeof bits);
     const words even = bits + 0x7fff + (bits >> 16 & 1), nan = bits | 0x400000;
-    const words is_nan = (words)(x != x);
+    const words is_nan = (words)(x != x); /* NOLINT(misc-redundant-expression) */
     *high = (is_nan & nan) | (~is_nan & even);
 }
 

@@ -134,12 +134,12 @@ static bool gradient_run(const struct gr_kernel *kernel, const struct gr_node *n
  * The order to draw in. The mask has a bit for each element without padding, so only a dense one
  * will do; and vectors per sample are plain, so that the backward needs not ask (see dropout_grad).
  */
-static const struct gr_layout *drawing_order(const struct gr_planning *planning,
+static const struct gr_layout *drawing_order(struct gr_planning *planning,
                                              const struct gr_layout *layout,
                                              const struct gr_value *value)
 {
     if (layout && value->shape.rank > 2)
-        layout = gr_elementwise_order(planning->backend, value, layout, GR_F32);
+        layout = gr_elementwise_order(planning, value, layout, GR_F32);
     const bool dense = layout && value->shape.rank > 2 &&
                        gr_layout_bytes(layout, value) == gr_layout_bytes(&gr_layout_plain, value);
     return dense ? layout : &gr_layout_plain;

@@ -98,33 +98,42 @@ static bool bits_run(const struct gr_kernel *kernel, const struct gr_node *node,
 
 /* ---- layouts ----------------------------------------------------------------------------- */
 
-const struct gr_layout *gr_elementwise_order(struct gr_backend *backend,
-                                             const struct gr_value *value,
-                                             const struct gr_layout *layout, enum gr_dtype dtype)
+static const struct gr_layout *order_of(struct gr_backend *backend, const struct gr_value *value,
+                                        const struct gr_layout *layout, enum gr_dtype dtype,
+                                        struct gr_error *err)
 {
     static const dnnl_format_tag_t tags[] = {dnnl_nChw16c, dnnl_nChw8c, dnnl_nhwc};
     const enum gr_dtype from = gr_layout_dtype(layout, value);
     if (from == dtype)
         return layout;
-    if (layout == gr_onednn_plain(backend, value, from, NULL))
-        return gr_onednn_plain(backend, value, dtype, NULL);
+    if (layout == gr_onednn_plain(backend, value, from, err))
+        return gr_onednn_plain(backend, value, dtype, err);
     for (size_t i = 0; value->shape.rank == 4 && i < sizeof tags / sizeof *tags; i++)
-        if (layout == gr_onednn_tagged(backend, value, from, tags[i], NULL))
-            return gr_onednn_tagged(backend, value, dtype, tags[i], NULL);
+        if (layout == gr_onednn_tagged(backend, value, from, tags[i], err))
+            return gr_onednn_tagged(backend, value, dtype, tags[i], err);
     return NULL;
+}
+
+const struct gr_layout *gr_elementwise_order(struct gr_planning *planning,
+                                             const struct gr_value *value,
+                                             const struct gr_layout *layout, enum gr_dtype dtype)
+{
+    struct gr_error err = {0};
+    const struct gr_layout *order = order_of(planning->backend, value, layout, dtype, &err);
+    planning->no_memory = planning->no_memory || err.status == GR_ERR_RUNTIME;
+    return order;
 }
 
 /* The f32 layout of the order to take: that of the first operand whose order is known, not plain,
  * and leaves nothing out. */
-static const struct gr_layout *shared_order(const struct gr_planning *planning, int n_src)
+static const struct gr_layout *shared_order(struct gr_planning *planning, int n_src)
 {
     for (int i = 0; i < n_src; i++) {
         const struct gr_value *value = planning->node->inputs[i];
         const size_t dense = (size_t)gr_shape_count(&value->shape) * sizeof(float);
         const struct gr_layout *order =
-            planning->src[i]
-                ? gr_elementwise_order(planning->backend, value, planning->src[i], GR_F32)
-                : NULL;
+            planning->src[i] ? gr_elementwise_order(planning, value, planning->src[i], GR_F32)
+                             : NULL;
         if (order && order != &gr_layout_plain && order->bytes >= dense)
             return order;
     }
@@ -141,10 +150,9 @@ static void lay_operands(struct gr_planning *planning, struct state *s,
                          const struct gr_layout *order)
 {
     const struct gr_node *node = planning->node;
-    struct gr_backend *backend = planning->backend;
     const struct gr_layout *bf16 =
         planning->precision == GR_PRECISION_BF16
-            ? gr_elementwise_order(backend, node->inputs[0], order, GR_BF16)
+            ? gr_elementwise_order(planning, node->inputs[0], order, GR_BF16)
             : NULL;
     for (int i = 0; bf16 && i < s->n_src; i++)
         s->dst_bf16 = s->dst_bf16 || gr_layout_dtype(planning->src[i], node->inputs[i]) == GR_BF16;
@@ -164,7 +172,7 @@ static bool plan(struct gr_planning *planning, int n_src, const struct gr_layout
     struct state *s = calloc(1, sizeof *s + (size_t)n_src * sizeof *s->src_bf16);
     if (!s)
         return gr_fail_memory(err, "an elementwise kernel");
-    order = order ? gr_elementwise_order(planning->backend, value, order, GR_F32)
+    order = order ? gr_elementwise_order(planning, value, order, GR_F32)
                   : shared_order(planning, n_src);
     s->function = function;
     s->n_src = n_src;

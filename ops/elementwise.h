@@ -57,9 +57,9 @@ void gr_elementwise_write(const struct gr_kernel *kernel, const struct gr_buffer
 
 /*
  * The layout that has the order of another and elements of this type: plain, nhwc, nChw16c or
- * nChw8c. NULL: none is known, or out of memory.
+ * nChw8c. NULL: none is known, or out of memory, which the planning then remembers.
  */
-const struct gr_layout *gr_elementwise_order(struct gr_backend *backend,
+const struct gr_layout *gr_elementwise_order(struct gr_planning *planning,
                                              const struct gr_value *value,
                                              const struct gr_layout *layout, enum gr_dtype dtype);
 

@@ -17,23 +17,6 @@ void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run)
     planning->kernel->run = run;
 }
 
-const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
-                                               int n_src)
-{
-    for (int i = first; i < first + n_src; i++) {
-        const struct gr_layout *layout = planning->src[i];
-        const struct gr_value *value = planning->node->inputs[i];
-        const size_t dense = (size_t)gr_shape_count(&value->shape) * sizeof(float);
-        if (!layout || layout == &gr_layout_plain || value->dtype != GR_F32)
-            continue;
-        if (layout->dtype != GR_F32)
-            layout = gr_onednn_blocked(planning->backend, value, GR_F32, NULL);
-        if (layout && layout != &gr_layout_plain && layout->bytes >= dense)
-            return layout;
-    }
-    return &gr_layout_plain;
-}
-
 struct gr_lanes gr_loops_lanes(const struct gr_layout *layout)
 {
     static const struct {

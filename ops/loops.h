@@ -14,13 +14,6 @@ typedef bool gr_kernel_run_fn(const struct gr_kernel *kernel, const struct gr_no
 /* Every input is read and every output written plain. */
 void gr_loops_plan_plain(struct gr_planning *planning, gr_kernel_run_fn *run);
 
-/*
- * The f32 layout that inputs first to first + n_src - 1 can best share: the first that is not
- * plain, or the blocked one where that is stored in another type; else plain.
- */
-const struct gr_layout *gr_loops_shared_layout(const struct gr_planning *planning, int first,
-                                               int n_src);
-
 /* Channels that lie together in a layout [N, C / count, ..., count], and the type of an element. */
 struct gr_lanes {
     int64_t count; /* 16, 8, or 1: plain; 0: another layout */

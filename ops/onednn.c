@@ -372,9 +372,11 @@ bool gr_onednn_ok(dnnl_status_t status, const struct gr_node *node, struct gr_er
 {
     if (status == dnnl_success)
         return true;
-    return gr_fail(err, status == dnnl_out_of_memory ? GR_ERR_RUNTIME : GR_ERR_MODEL,
-                   "%s (%s): oneDNN has no such computation (status %d)", node ? node->name : "-",
-                   node ? node->op->kind.name : "-", (int)status);
+    const char *name = node ? node->name : "-", *op = node ? node->op->kind.name : "-";
+    if (status == dnnl_out_of_memory)
+        return gr_fail(err, GR_ERR_RUNTIME, "%s (%s): out of memory in oneDNN", name, op);
+    return gr_fail(err, GR_ERR_MODEL, "%s (%s): oneDNN has no such computation (status %d)", name,
+                   op, (int)status);
 }
 
 bool gr_desc_init(struct gr_desc *desc, int rank, const int64_t *dims, enum gr_dtype dtype,

@@ -181,8 +181,8 @@ bool gr_onednn_call_run(const struct gr_onednn_call *call, const struct gr_node 
                         struct gr_error *err)
 {
     const dnnl_status_t status = call->loops ? run_loops(call) : run_primitive(call);
-    if (status == dnnl_success)
-        return true;
+    if (status == dnnl_success || status == dnnl_out_of_memory)
+        return gr_onednn_ok(status, node, err);
     return gr_fail(err, GR_ERR_RUNTIME, "%s (%s): oneDNN failed with status %d", node->name,
                    node->op->kind.name, (int)status);
 }

@@ -1,23 +1,35 @@
 #!/usr/bin/env bash
-# Install what is needed, build, and run every test: tests/run.sh [--sanitize] [--compiler CC]
+# Install what is needed, build, and run every test: tests/run.sh [OPTION...]
 #
-#   --sanitize      the same under the address and undefined-behaviour sanitizers
+#   --sanitize      the same under the address and undefined-behaviour sanitizers, and print what
+#                   share of the lines the tests run
+#   --threads       only tests of what has threads, under clang's thread sanitizer
+#   --analyze       no tests: look for mistakes by clang-tidy, cppcheck and gcc's analyzer
 #   --compiler CC   with this compiler instead of the default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=release compiler=() suffix=
+preset=release compiler=() suffix= select=() targets=()
+packages=(libcmocka-dev graphviz clang-format)
 while [[ $# -gt 0 ]]; do
     case $1 in
-    --sanitize) preset=dev ;;
+    --sanitize) preset=dev packages+=(gcovr) ;;
+    --threads)
+        preset=tsan select=(-L threads) targets=(--target threaded)
+        packages+=(clang libomp-dev)
+        ;;
+    --analyze)
+        tools/packages.sh clang-tidy cppcheck
+        exec tests/analyze.sh
+        ;;
     --compiler) compiler=(-DCMAKE_C_COMPILER="$2") suffix=-$2 && shift ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) echo "tests/run.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
     esac
     shift
 done
 
-tools/packages.sh libcmocka-dev graphviz clang-format
+tools/packages.sh "${packages[@]}"
 
 # The layout of the code, where the version of clang-format that defines it is at hand.
 if command -v clang-format >/dev/null && clang-format --version | grep -q 'version 14\.'; then
@@ -28,18 +40,28 @@ else
     echo "format: not checked (needs clang-format 14)"
 fi
 
-[[ $preset = dev ]] && build=build-dev$suffix || build=build$suffix
-cmake --preset "$preset" -B "$build" -DGR_WERROR=ON "${compiler[@]}" >/dev/null
-cmake --build "$build"
+case $preset in
+release) build=build$suffix ;;
+*) build=build-$preset$suffix ;;
+esac
+coverage=OFF # gcov reads what gcc counted
+[[ $preset = dev && -z $suffix ]] && command -v gcovr >/dev/null && coverage=ON
+cmake --preset "$preset" -B "$build" -DGR_WERROR=ON -DGR_COVERAGE=$coverage "${compiler[@]}" \
+    >/dev/null
+cmake --build "$build" "${targets[@]}"
+find "$build" -name '*.gcda' -delete
 
 # Waiting threads sleep, so that tests beside each other do not spin against each other. The leaks
 # that remain are one-off allocations of the OpenMP runtime and the like.
 export OMP_WAIT_POLICY=passive
+# Archer tells the thread sanitizer what the OpenMP runtime does, and wants the second option.
+export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp:ignore_noninstrumented_modules=1"
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+[[ $preset != dev ]] || export GR_FAULTS=${GR_FAULTS:-60} # slower here; see tests/faults/trial.h
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-ctest --test-dir "$build" --output-on-failure -j "$(nproc)" | tee "$log" || status=$?
+ctest --test-dir "$build" "${select[@]}" --output-on-failure -j "$(nproc)" | tee "$log" || status=$?
 total=$(sed -n 's/.*tests passed, [0-9]* tests failed out of \([0-9]*\)/\1/p' "$log")
 failed=$(sed -n 's/.*tests passed, \([0-9]*\) tests failed out of.*/\1/p' "$log")
 
@@ -53,4 +75,5 @@ if [[ $preset = release && ${#compiler[@]} -eq 0 ]]; then
     fi
 fi
 echo "$((${total:-0} - ${failed:-0})) passed, ${failed:-0} failed"
+[[ $coverage = OFF || $status != 0 ]] || tests/coverage.sh "$build"
 exit "$status"

@@ -203,7 +203,7 @@ static void weights_remember_the_colours_of_the_pack(void **state)
     const struct gr_statistics known = train_on_a_pack();
     struct gr_tensor_file *file = gr_tensor_file_read(gr_pack_at("run/best.safetensors"), &err);
     struct gr_statistics kept;
-    assert_true(gr_statistics_parse_text(gr_tensor_file_metadata(file, "statistics"), &kept));
+    assert_true(gr_statistics_parse_text(gr_tensor_file_metadata(file, "statistics"), &kept, NULL));
     assert_memory_equal(&kept, &known, sizeof kept);
     gr_tensor_file_free(file);
     /* Without the pack the mean is still the pack's, and not ImageNet's. */

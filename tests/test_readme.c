@@ -33,11 +33,7 @@
 #include "support/make_jpeg.h"
 #include "support/tool.h"
 
-#ifdef GR_SANITIZED
-#define COMPILE GR_C_COMPILER " -fsanitize=address,undefined"
-#else
-#define COMPILE GR_C_COMPILER
-#endif
+#define COMPILE GR_C_COMPILER GR_C_FLAGS
 
 enum { MOST_BLOCKS = 64, MOST_WORDS = 4096 };
 

@@ -204,7 +204,7 @@ static void text_keeps_every_bit(void **state)
     for (int i = 0; i < 2; i++) {
         struct gr_statistics read;
         char *text = gr_statistics_text(&all[i]);
-        assert_true(gr_statistics_parse_text(text, &read));
+        assert_true(gr_statistics_parse_text(text, &read, NULL));
         assert_memory_equal(&read, &all[i], sizeof read);
         free(text);
     }
@@ -223,7 +223,7 @@ static void what_makes_no_sense_is_not_taken(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct gr_statistics read = {.channels = 3};
-        assert_false(gr_statistics_parse_text(texts[i], &read));
+        assert_false(gr_statistics_parse_text(texts[i], &read, NULL));
         assert_int_equal(read.channels, 0);
     }
 }

@@ -135,10 +135,10 @@ static json_t *classes_json(const struct gr_data_report *report)
 {
     json_t *list = json_array();
     for (int64_t c = 0; c < report->classes; c++)
-        json_array_append_new(
-            list, json_pack("{s:o, s:I}", "name",
-                            text_json(report->class_names ? report->class_names[c] : NULL),
-                            "images", (json_int_t)report->class_images[c]));
+        gr_report_add(&list,
+                      json_pack("{s:o, s:I}", "name",
+                                text_json(report->class_names ? report->class_names[c] : NULL),
+                                "images", (json_int_t)report->class_images[c]));
     return list;
 }
 
@@ -150,10 +150,10 @@ static json_t *report_json(const struct gr_data_report *report)
                             json_integer(report->traits[trait]));
     for (size_t i = 0; i < report->n_findings; i++) {
         const struct gr_data_finding *finding = &report->findings[i];
-        json_array_append_new(findings, json_pack("{s:s, s:o, s:o}", "trait",
-                                                  gr_data_trait_name(finding->trait), "image",
-                                                  text_json(finding->name), "text",
-                                                  text_json(finding->text)));
+        gr_report_add(&findings,
+                      json_pack("{s:s, s:o, s:o}", "trait", gr_data_trait_name(finding->trait),
+                                "image", text_json(finding->name), "text",
+                                text_json(finding->text)));
     }
     return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:f}", "data",
                      text_json(report->name), "images", (json_int_t)report->images, "bytes",
@@ -167,7 +167,7 @@ static int print_json(const struct gr_data_check *check)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < gr_data_check_count(check); i++)
-        json_array_append_new(list, report_json(gr_data_check_report(check, i)));
+        gr_report_add(&list, report_json(gr_data_check_report(check, i)));
     return gr_report_json(list, false);
 }
 

@@ -87,7 +87,7 @@ static json_t *numbers_json(const double *numbers, int count)
 {
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(list, json_real(numbers[i]));
+        gr_report_add(&list, json_real(numbers[i]));
     return list;
 }
 
@@ -113,7 +113,7 @@ static int print(const struct gr_settings *settings, const struct packed *packs,
     if (settings->json) {
         json_t *list = json_array();
         for (size_t i = 0; i < count; i++)
-            json_array_append_new(list, pack_json(&packs[i]));
+            gr_report_add(&list, pack_json(&packs[i]));
         return gr_report_json(list, false);
     }
     int status = print_packs(packs, count);

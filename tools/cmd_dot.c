@@ -19,8 +19,6 @@
 #include "session.h"
 #include "terminal.h"
 
-extern char **environ;
-
 /* What the end of a file's name asks for; argument NULL: the text itself. */
 static const struct format {
     const char *end, *argument;

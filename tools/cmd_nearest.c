@@ -79,15 +79,14 @@ static int print_json(const struct request *request)
         for (size_t k = 0; k < request->options.count && near[k].index >= 0; k++) {
             const size_t index = (size_t)near[k].index;
             const int64_t label = gr_features_label(features, index);
-            json_array_append_new(
-                found, json_pack("{s:o, s:o, s:I, s:o}", "file",
-                                 text_json(gr_features_name(features, index)), "distance",
-                                 gr_report_number(near[k].distance), "label", (json_int_t)label,
-                                 "class", text_json(gr_features_class_name(features, label))));
+            gr_report_add(&found,
+                          json_pack("{s:o, s:o, s:I, s:o}", "file",
+                                    text_json(gr_features_name(features, index)), "distance",
+                                    gr_report_number(near[k].distance), "label", (json_int_t)label,
+                                    "class", text_json(gr_features_class_name(features, label))));
         }
-        json_array_append_new(list,
-                              json_pack("{s:o, s:o}", "query",
-                                        text_json(request->options.queries[q]), "nearest", found));
+        gr_report_add(&list, json_pack("{s:o, s:o}", "query",
+                                       text_json(request->options.queries[q]), "nearest", found));
     }
     return gr_report_json(list, false);
 }

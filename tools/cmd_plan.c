@@ -120,12 +120,12 @@ static json_t *nodes_json(const struct gr_plan *plan)
     json_t *nodes = json_array();
     for (size_t i = 0; i < gr_plan_node_count(plan); i++) {
         const struct gr_node_info node = gr_plan_node(plan, i);
-        json_array_append_new(
-            nodes, json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I}", "name", node.name, "op",
-                             node.op, "phase", node.phase, "layout", node.layout, "offset",
-                             node.offset >= 0 ? json_integer(node.offset) : json_null(),
-                             "output_bytes", (json_int_t)node.output_bytes, "scratch_bytes",
-                             (json_int_t)node.scratch_bytes));
+        gr_report_add(&nodes,
+                      json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:I}", "name", node.name, "op",
+                                node.op, "phase", node.phase, "layout", node.layout, "offset",
+                                node.offset >= 0 ? json_integer(node.offset) : json_null(),
+                                "output_bytes", (json_int_t)node.output_bytes, "scratch_bytes",
+                                (json_int_t)node.scratch_bytes));
     }
     return nodes;
 }
@@ -137,9 +137,9 @@ static json_t *recomputed_json(const struct gr_settings *settings, const struct 
     for (size_t i = 0; i < gr_plan_node_count(plan); i++) {
         const struct gr_node_info node = gr_plan_node(plan, i);
         if (node.again)
-            json_array_append_new(nodes, json_pack("{s:s, s:I, s:f}", "name", node.again,
-                                                   "output_bytes", (json_int_t)node.output_bytes,
-                                                   "share", node.again_share));
+            gr_report_add(&nodes,
+                          json_pack("{s:s, s:I, s:f}", "name", node.again, "output_bytes",
+                                    (json_int_t)node.output_bytes, "share", node.again_share));
     }
     return json_pack("{s:I, s:I, s:f, s:o}", "budget_bytes", (json_int_t)settings->memory_budget,
                      "saved_bytes", (json_int_t)more(memory->unbudgeted, memory->planned), "share",

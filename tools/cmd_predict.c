@@ -91,10 +91,9 @@ static json_t *predictions_json(const struct gr_prediction *rows, size_t top)
 {
     json_t *list = json_array();
     for (size_t k = 0; k < top && rows[k].index >= 0; k++)
-        json_array_append_new(list,
-                              json_pack("{s:I, s:s?, s:o}", "index", (json_int_t)rows[k].index,
-                                        "class", rows[k].class_name, "probability",
-                                        gr_report_number((double)rows[k].probability)));
+        gr_report_add(&list, json_pack("{s:I, s:s?, s:o}", "index", (json_int_t)rows[k].index,
+                                       "class", rows[k].class_name, "probability",
+                                       gr_report_number((double)rows[k].probability)));
     return list;
 }
 
@@ -112,7 +111,7 @@ static int print_json(const struct request *request)
                                  predictions_json(request->rows + i * request->top, request->top));
         if (item && request->samples)
             json_object_set_new(item, "label", json_integer(request->samples[i].label));
-        json_array_append_new(list, item);
+        gr_report_add(&list, item);
     }
     return gr_report_json(list, false);
 }

@@ -87,7 +87,7 @@ static json_t *shape_json(const struct gr_shape *shape)
 {
     json_t *dims = json_array();
     for (int i = 0; i < shape->rank; i++)
-        json_array_append_new(dims, json_integer(shape->dim[i]));
+        gr_report_add(&dims, json_integer(shape->dim[i]));
     return dims;
 }
 
@@ -99,12 +99,12 @@ static int print_json(const struct gr_session *session, const struct gr_plan *pl
         const struct gr_node_info node = gr_plan_node(plan, i);
         if (!is_listed(&node))
             continue;
-        json_array_append_new(
-            nodes, json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "name", node.name, "op",
-                             node.op, "attributes", node.attributes, "shape",
-                             shape_json(&node.shape), "parameters", (json_int_t)node.parameters,
-                             "macs_per_image", (json_int_t)llround(node.macs / (double)batch),
-                             "output_bytes", (json_int_t)node.output_bytes));
+        gr_report_add(&nodes,
+                      json_pack("{s:s, s:s, s:s, s:o, s:I, s:I, s:I}", "name", node.name, "op",
+                                node.op, "attributes", node.attributes, "shape",
+                                shape_json(&node.shape), "parameters", (json_int_t)node.parameters,
+                                "macs_per_image", (json_int_t)llround(node.macs / (double)batch),
+                                "output_bytes", (json_int_t)node.output_bytes));
     }
     return gr_report_json(
         json_pack("{s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "model", gr_model_name(session->model),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "format.h"
+#include "report.h"
 #include "terminal.h"
 
 /* Of all that have a primitive. */
@@ -172,10 +173,10 @@ static json_t *rows_json(const struct gr_yardstick *yardstick)
     for (size_t i = 0; i < gr_primitives_count(yardstick->primitives); i++) {
         const struct gr_primitive row = gr_primitives_get(yardstick->primitives, i);
         if (row.impl)
-            json_array_append_new(
-                json, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f}", "name", row.node, "op",
-                                row.op, "phase", row.phase, "impl", row.impl, "macs", row.macs,
-                                "seconds", row.seconds, "gflops", gflops(row.macs, row.seconds)));
+            gr_report_add(&json, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f}", "name", row.node,
+                                           "op", row.op, "phase", row.phase, "impl", row.impl,
+                                           "macs", row.macs, "seconds", row.seconds, "gflops",
+                                           gflops(row.macs, row.seconds)));
     }
     return json;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "format.h"
+#include "report.h"
 #include "table.h"
 
 /* ---- recording --------------------------------------------------------------------------- */
@@ -347,9 +348,9 @@ static json_t *peak_json(const struct gr_peak *peak)
 {
     json_t *memory = json_array();
     for (int i = 0; i < GR_PEAK_SIZES; i++)
-        json_array_append_new(memory, json_pack("{s:f, s:f, s:f}", "bytes", peak->memory[i].bytes,
-                                                "read_per_second", peak->memory[i].read,
-                                                "moved_per_second", peak->memory[i].moved));
+        gr_report_add(&memory, json_pack("{s:f, s:f, s:f}", "bytes", peak->memory[i].bytes,
+                                         "read_per_second", peak->memory[i].read,
+                                         "moved_per_second", peak->memory[i].moved));
     return json_pack("{s:f, s:f, s:o}", "f32_flops", peak->flops[GR_F32], "bf16_flops",
                      peak->flops[GR_BF16], "memory", memory);
 }

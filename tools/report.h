@@ -14,6 +14,9 @@
  */
 int gr_report_json(json_t *json, bool one_line);
 
+/* Appends the item to a list and gives it up; if it cannot, the list too, and *list is NULL. */
+void gr_report_add(json_t **list, json_t *item);
+
 /* The figures as an object, NaN and infinity as null; NULL: out of memory. */
 json_t *gr_report_metrics(const struct gr_metric *metrics, int count);
 

@@ -45,6 +45,10 @@ static off_t end_of_lines(int fd, int64_t most, int64_t *kept)
     *kept = 0;
     for (ssize_t n; (most < 0 || *kept < most); at += n) {
         n = pread(fd, buffer, sizeof buffer, at);
+        if (n < 0 && errno == EINTR) {
+            n = 0;
+            continue;
+        }
         if (n <= 0)
             return n < 0 ? -1 : end;
         const char *from = buffer, *newline;

@@ -3,6 +3,7 @@
  */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,8 +33,14 @@ bool gr_fail_memory(struct gr_error *err, const char *what)
     return gr_fail(err, GR_ERR_RUNTIME, "out of memory: %s", what);
 }
 
+bool gr_is_shortage(int number)
+{
+    return number == ENOMEM || number == EMFILE || number == ENFILE;
+}
+
 bool gr_fail_system(struct gr_error *err, enum gr_status status, int number, const char *what,
                     const char *path)
 {
-    return gr_fail(err, status, "%s: %s: %s", path, what, strerror(number));
+    return gr_fail(err, gr_is_shortage(number) ? GR_ERR_RUNTIME : status, "%s: %s: %s", path, what,
+                   strerror(number));
 }

@@ -27,7 +27,13 @@ bool gr_failv(struct gr_error *err, enum gr_status status, const char *format, v
 /* "out of memory" while doing what; returns false. */
 bool gr_fail_memory(struct gr_error *err, const char *what);
 
-/* Appends ": " and strerror(number) to a runtime error about path. */
+/* Does this errno say that the process is short of memory or descriptors? */
+bool gr_is_shortage(int number);
+
+/*
+ * "PATH: WHAT: " and strerror(number). A shortage, which is neither the data's fault nor the
+ * model's, is a runtime error whatever the status.
+ */
 bool gr_fail_system(struct gr_error *err, enum gr_status status, int number, const char *what,
                     const char *path);
 

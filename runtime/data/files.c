@@ -77,6 +77,8 @@ static bool fail_read(struct gr_data_file *file, size_t missing, struct gr_error
     const char *text = gzerror(file->gz, &code);
     if (code == Z_ERRNO)
         return gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", file->path);
+    if (code == Z_MEM_ERROR)
+        return gr_fail_memory(err, file->path);
     if (code == Z_OK || code == Z_BUF_ERROR)
         return gr_fail(err, GR_ERR_DATA,
                        "%s: truncated: the file ends %zu bytes early: fetch it again", file->path,

@@ -85,7 +85,7 @@ bool gr_folder_list(const char *path, enum gr_folder_part part, struct gr_pool *
     if (!dir)
         return gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", path);
     bool done = true;
-    for (const struct dirent *entry; done && (entry = readdir(dir));) {
+    for (const struct dirent *entry; done && (errno = 0, entry = readdir(dir));) {
         if (entry->d_name[0] == '.')
             continue;
         if (is_wanted(dirfd(dir), entry->d_name, part))
@@ -93,6 +93,8 @@ bool gr_folder_list(const char *path, enum gr_folder_part part, struct gr_pool *
         else
             ++*ignored;
     }
+    if (done && errno)
+        done = gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
     closedir(dir);
     gr_names_sort(names);
     return done;

@@ -255,6 +255,13 @@ static bool decode(struct decoder *decoder, int channels, const struct gr_source
     return true;
 }
 
+static bool give_up(struct decoder *decoder, struct gr_error *err)
+{
+    jpeg_destroy_decompress(&decoder->info);
+    return decoder->no_memory ? gr_fail_memory(err, "decoding a JPEG file")
+                              : gr_fail(err, GR_ERR_DATA, "corrupt JPEG: %s", decoder->message);
+}
+
 bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
                     const struct gr_source_target *target, struct gr_buffer *pixels,
                     struct gr_view *view, struct gr_error *err)
@@ -262,12 +269,8 @@ bool gr_jpeg_decode(const uint8_t *bytes, size_t size, int channels,
     struct decoder decoder;
     decoder_init(&decoder);
     decoder.size = size;
-    if (setjmp(decoder.escape)) {
-        jpeg_destroy_decompress(&decoder.info);
-        if (decoder.no_memory)
-            return gr_fail_memory(err, "decoding a JPEG file");
-        return gr_fail(err, GR_ERR_DATA, "corrupt JPEG: %s", decoder.message);
-    }
+    if (setjmp(decoder.escape))
+        return give_up(&decoder, err);
     jpeg_create_decompress(&decoder.info);
     jpeg_mem_src(&decoder.info, bytes, (unsigned long)size);
     start(&decoder, channels, target);
@@ -282,10 +285,8 @@ bool gr_jpeg_inspect(const uint8_t *bytes, size_t size, struct gr_image_facts *f
     struct decoder decoder;
     const struct jpeg_decompress_struct *info = &decoder.info;
     decoder_init(&decoder);
-    if (setjmp(decoder.escape)) {
-        jpeg_destroy_decompress(&decoder.info);
-        return gr_fail(err, GR_ERR_DATA, "corrupt JPEG: %s", decoder.message);
-    }
+    if (setjmp(decoder.escape))
+        return give_up(&decoder, err);
     jpeg_create_decompress(&decoder.info);
     jpeg_mem_src(&decoder.info, bytes, (unsigned long)size);
     jpeg_read_header(&decoder.info, TRUE);

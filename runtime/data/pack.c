@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "base/json.h"
 #include "base/parallel.h"
 #include "data/jpeg_write.h"
 #include "data/pack_folder.h"
@@ -292,7 +293,7 @@ static json_t *names_json(const struct gr_samples *samples)
     for (int64_t c = 0; c < samples->classes; c++) {
         const char *name = samples->class_names ? samples->class_names[c] : NULL;
         json_t *text = name ? json_string(name) : NULL; /* NULL: no UTF-8 */
-        json_array_append_new(list, text ? text : json_null());
+        gr_json_append(&list, text ? text : json_null());
     }
     return list;
 }
@@ -310,9 +311,11 @@ static json_t *head_json(const struct packer *packer, const struct gr_statistics
         p->samples->channels, "height", side, "width", side, "mixed", p->mixed, "skipped",
         (json_int_t)totals->skipped, "settings", json_object_get(begun, "settings"), "source",
         json_object_get(begun, "source"), "statistics", gr_statistics_json(statistics));
-    if (head && p->samples->class_names)
-        json_object_set_new(head, "class_names", names_json(p->samples));
-    return head;
+    if (!head || !p->samples->class_names ||
+        json_object_set_new(head, "class_names", names_json(p->samples)) == 0)
+        return head;
+    json_decref(head);
+    return NULL;
 }
 
 static void set_result(const json_t *head, int64_t before, struct gr_pack_result *result)

@@ -4,6 +4,8 @@
 #define _DEFAULT_SOURCE
 #include "data/pack_folder.h"
 
+#include "base/json.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +35,7 @@ static bool fail_write(const char *path, struct gr_error *err)
 
 static void describe(const json_t *value, char *text, size_t size)
 {
-    char *json = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *json = value ? gr_json_dump(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     snprintf(text, size, "%s", json ? json : "nothing");
     free(json);
 }
@@ -113,42 +115,54 @@ static void add_totals(struct gr_pack_totals *totals, const struct gr_pack_shard
     gr_pixel_sums_merge(&totals->sums, &shard->sums);
 }
 
-/* The line is of the next shard, and that is there as a whole. */
-static bool take_shard(struct gr_pack_folder *folder, const json_t *line)
+/* The line is of the next shard, and that is there as a whole; else false, or *err is set. */
+static bool take_shard(struct gr_pack_folder *folder, const json_t *line, struct gr_error *err)
 {
     struct gr_pack_shard shard;
     struct stat status;
     char path[GR_PACK_PATH], name[32];
-    struct gr_error err = {0};
+    struct gr_error inner = {0};
     snprintf(name, sizeof name, "%06" PRId64 ".tar", folder->totals.shards);
-    const bool sound = gr_pack_shard_parse(line, &shard, &err) && strcmp(shard.name, name) == 0 &&
-                       shard.to > folder->totals.to && path_in(folder, name, path, &err) &&
+    const bool sound = gr_pack_shard_parse(line, &shard, &inner) && strcmp(shard.name, name) == 0 &&
+                       shard.to > folder->totals.to && path_in(folder, name, path, &inner) &&
                        stat(path, &status) == 0 && status.st_size == shard.bytes;
     if (sound)
         add_totals(&folder->totals, &shard);
+    else if (inner.status == GR_ERR_RUNTIME)
+        gr_fail(err, inner.status, "%s", inner.message);
     gr_pack_shard_release(&shard);
     return sound;
 }
 
-/* Takes what makes sense of the file, up to the first line that does not. */
-static bool read_lines(struct gr_pack_folder *folder, const char *path, struct gr_error *err)
+/*
+ * Takes what makes sense of the file, up to the first line that does not; *begun: it has a head.
+ * False: what is there could not be read, or is of another pack.
+ */
+static bool take_lines(struct gr_pack_folder *folder, FILE *file, const char *path, bool *begun,
+                       struct gr_error *err)
 {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot read", path);
-    json_t *head = gr_pack_read_line(file);
-    bool done = true;
-    if (head && (done = check_begun(folder, head, err))) {
-        json_t *line = NULL;
+    struct gr_error broken = {0};
+    json_t *head = gr_pack_read_line(file, path, &broken), *line = NULL;
+    *begun = head != NULL;
+    const bool same = !head || check_begun(folder, head, err);
+    json_decref(head);
+    if (*begun && same)
         do {
             folder->length = ftell(file);
             json_decref(line);
-            line = gr_pack_read_line(file);
-        } while (line && take_shard(folder, line));
-        json_decref(line);
-    }
-    const bool begun = head != NULL;
-    json_decref(head);
+            line = gr_pack_read_line(file, path, &broken);
+        } while (line && take_shard(folder, line, &broken));
+    json_decref(line);
+    return same && (!broken.status || gr_fail(err, broken.status, "%s", broken.message));
+}
+
+static bool read_lines(struct gr_pack_folder *folder, const char *path, struct gr_error *err)
+{
+    bool begun = false;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot read", path);
+    bool done = take_lines(folder, file, path, &begun, err);
     fclose(file);
     if (done && ftruncate(folder->lines, (off_t)folder->length) != 0)
         done = fail_write(path, err);
@@ -238,16 +252,18 @@ static bool write_index(const struct gr_pack_folder *folder, const char *head, F
         return gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot read", path);
     char block[1 << 14];
     size_t got;
-    json_t *old = gr_pack_read_line(lines); /* its head */
+    json_t *old = gr_pack_read_line(lines, path, err); /* its head */
     const bool begun = old != NULL;
     json_decref(old);
     fputs(head, index); /* commit reports a failed write */
     while ((got = fread(block, 1, sizeof block, lines)) > 0)
         fwrite(block, 1, got, index);
-    const bool done = begun && !ferror(lines);
+    const bool broken = ferror(lines);
     fclose(lines);
-    return done || gr_fail(err, GR_ERR_RUNTIME, "%s: cannot be read back: is it being changed?",
-                           folder->path);
+    if (broken)
+        return gr_fail_system(err, GR_ERR_RUNTIME, EIO, "cannot read", path);
+    return begun || gr_fail(err, GR_ERR_RUNTIME, "%s: cannot be read back: is it being changed?",
+                            folder->path);
 }
 
 bool gr_pack_folder_finish(struct gr_pack_folder *folder, json_t *head, struct gr_error *err)

@@ -4,6 +4,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "data/pack_index.h"
 
+#include "base/json.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ bool gr_pack_refuse_part(const char *path, struct gr_error *err)
 
 char *gr_pack_line(json_t *object)
 {
-    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = object ? gr_json_dump(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     const size_t length = text ? strlen(text) : 0;
     char *line = text ? realloc(text, length + 2) : NULL;
     if (line)
@@ -53,9 +54,9 @@ char *gr_pack_line(json_t *object)
     return line;
 }
 
-static void add_number(json_t *list, int64_t number)
+static void add_number(json_t **list, int64_t number)
 {
-    json_array_append_new(list, json_integer((json_int_t)number));
+    gr_json_append(list, json_integer((json_int_t)number));
 }
 
 json_t *gr_pack_shard_json(const struct gr_pack_shard *shard)
@@ -63,15 +64,15 @@ json_t *gr_pack_shard_json(const struct gr_pack_shard *shard)
     json_t *offsets = json_array(), *sizes = json_array(), *labels = json_array();
     json_t *sums = json_array();
     for (size_t i = 0; i < shard->count; i++) {
-        add_number(offsets, shard->items[i].offset);
-        add_number(sizes, shard->items[i].size);
-        add_number(labels, shard->items[i].label);
+        add_number(&offsets, shard->items[i].offset);
+        add_number(&sizes, shard->items[i].size);
+        add_number(&labels, shard->items[i].label);
     }
-    add_number(sums, (int64_t)shard->sums.count);
+    add_number(&sums, (int64_t)shard->sums.count);
     for (int c = 0; c < GR_RGB; c++)
-        add_number(sums, (int64_t)shard->sums.sum[c]);
+        add_number(&sums, (int64_t)shard->sums.sum[c]);
     for (int p = 0; p < GR_PRODUCTS; p++)
-        add_number(sums, (int64_t)shard->sums.product[p]);
+        add_number(&sums, (int64_t)shard->sums.product[p]);
     return json_pack("{s:s, s:I, s:o, s:o, s:o, s:I, s:O, s:o}", "shard", shard->name, "bytes",
                      (json_int_t)shard->bytes, "offsets", offsets, "sizes", sizes, "labels", labels,
                      "to", (json_int_t)shard->to, "skipped", shard->skipped, "sums", sums);
@@ -145,13 +146,14 @@ bool gr_pack_shard_parse(const json_t *object, struct gr_pack_shard *shard, stru
     return gr_fail(err, GR_ERR_DATA, "a line is not that of a shard");
 }
 
-json_t *gr_pack_read_line(FILE *file)
+json_t *gr_pack_read_line(FILE *file, const char *path, struct gr_error *err)
 {
     struct gr_text line = {0};
     char block[1 << 14];
     size_t used = 0;
     json_t *object = NULL;
     int c = 0;
+    errno = 0;
     while (c != '\n' && line.length < GR_PACK_LINE_MAX && (c = getc_unlocked(file)) != EOF) {
         block[used++] = (char)c;
         if (used == sizeof block || c == '\n') {
@@ -159,8 +161,10 @@ json_t *gr_pack_read_line(FILE *file)
             used = 0;
         }
     }
-    if (c == '\n' && !line.failed)
-        object = json_loadb(line.data, line.length, 0, NULL);
+    if (ferror(file))
+        gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : EIO, "cannot read", path);
+    else if (gr_text_ok(&line, err) && c == '\n')
+        object = gr_json_parse(line.data, line.length, 0, NULL, err);
     gr_text_release(&line);
     if (json_is_object(object))
         return object;
@@ -177,7 +181,7 @@ json_t *gr_pack_head(const char *path, struct gr_error *err)
         gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", name);
         return NULL;
     }
-    json_t *head = gr_pack_read_line(file);
+    json_t *head = gr_pack_read_line(file, name, err);
     fclose(file);
     const char *format = json_string_value(json_object_get(head, "format"));
     if (format && strcmp(format, GR_PACK_FORMAT) == 0)

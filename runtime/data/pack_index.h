@@ -59,13 +59,18 @@ bool gr_pack_refuse_part(const char *path, struct gr_error *err);
 
 /* A line as text, ended by a newline; NULL: out of memory. On the heap. The object is given up. */
 char *gr_pack_line(json_t *object);
+
+/* NULL: out of memory. */
 json_t *gr_pack_shard_json(const struct gr_pack_shard *shard);
 
 /* A line read; false where it is not one of a shard. The name belongs to the object. */
 bool gr_pack_shard_parse(const json_t *object, struct gr_pack_shard *shard, struct gr_error *err);
 
-/* The next line of a file as an object; NULL: the end, a line cut short, or no JSON. */
-json_t *gr_pack_read_line(FILE *file);
+/*
+ * The next line of the file as an object. NULL: the end, a line cut short, or no JSON; or, with
+ * *err set, the line could not be read.
+ */
+json_t *gr_pack_read_line(FILE *file, const char *path, struct gr_error *err);
 
 /* The head of a whole pack; NULL on failure. */
 json_t *gr_pack_head(const char *path, struct gr_error *err);

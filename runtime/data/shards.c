@@ -4,6 +4,7 @@
 #define _DEFAULT_SOURCE
 #include "data/shards.h"
 
+#include <errno.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +32,12 @@ static bool add(const struct expansion *x, const char *path, struct gr_error *er
         return fail_pattern(x, "stands for more than a million files", err);
     if (!strpbrk(path, "*?["))
         return gr_names_add(x->paths, x->pool, path) || gr_fail_memory(err, path);
+    errno = 0;
     const int status = glob(path, GLOB_ERR, NULL, &found);
-    if (status == GLOB_NOMATCH)
+    if (status == GLOB_NOSPACE || (status == GLOB_ABORTED && gr_is_shortage(errno)))
+        done =
+            gr_fail_system(err, GR_ERR_RUNTIME, errno ? errno : ENOMEM, "cannot look there", path);
+    else if (status == GLOB_NOMATCH)
         done = gr_fail(err, GR_ERR_DATA, "%s: there is no such file", path);
     else if (status != 0)
         done = gr_fail(err, GR_ERR_DATA, "%s: cannot look there", path);

@@ -73,7 +73,7 @@ static bool check_first(const struct gr_samples *samples, const struct list_attr
     size_t size;
     if (gr_file_size(path, &size, &inner))
         return true;
-    return gr_fail(err, GR_ERR_DATA, "%s: it is the first file of %s: check `root`", inner.message,
+    return gr_fail(err, inner.status, "%s: it is the first file of %s: check `root`", inner.message,
                    a->file);
 }
 

@@ -129,9 +129,9 @@ static bool take_shard(struct opening *o, const json_t *line, struct gr_error *e
     return done;
 }
 
-static bool take_lines(struct opening *o, FILE *file, struct gr_error *err)
+static bool take_lines(struct opening *o, FILE *file, const char *index, struct gr_error *err)
 {
-    json_t *head = gr_pack_read_line(file);
+    json_t *head = gr_pack_read_line(file, index, err);
     const char *format = json_string_value(json_object_get(head, "format"));
     bool done = format && strcmp(format, GR_PACK_FORMAT) == 0
                     ? take_head(o, head, err)
@@ -139,7 +139,7 @@ static bool take_lines(struct opening *o, FILE *file, struct gr_error *err)
     const int64_t shards = number(head, "shards"), samples = number(head, "samples");
     json_decref(head);
     for (int64_t i = 0; done && i < shards; i++) {
-        json_t *line = gr_pack_read_line(file);
+        json_t *line = gr_pack_read_line(file, index, err);
         done = line ? take_shard(o, line, err) : fail_index(o, "it is cut short", err);
         json_decref(line);
     }
@@ -160,7 +160,7 @@ bool gr_pack_open(const char *path, const struct gr_source_wish *wish, struct gr
     FILE *file = fopen(index, "re");
     if (!file)
         return gr_fail_system(err, GR_ERR_DATA, errno, "cannot open", index);
-    const bool done = take_lines(&o, file, err) && gr_places_keep(&o.places, samples, err);
+    const bool done = take_lines(&o, file, index, err) && gr_places_keep(&o.places, samples, err);
     fclose(file);
     gr_places_release(&o.places);
     return done;

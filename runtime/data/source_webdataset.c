@@ -3,6 +3,7 @@
  * are a sample: KEY.jpg (or .jpeg, .png) with KEY.cls, a number, or KEY.json, {"label": number}.
  * Samples go archive by archive in the order of the pattern, each from front to back.
  */
+#include "base/json.h"
 #include "data/files.h"
 #include "data/pack_index.h"
 #include "data/places.h"
@@ -100,7 +101,8 @@ static bool take_json(struct finding *finding, const struct gr_tar_member *membe
     json_error_t wrong;
     if (!gr_tar_read(member, LABEL_FILE_MAX, &finding->text, err))
         return false;
-    json_t *json = json_loadb((const char *)finding->text.data, (size_t)member->size, 0, &wrong);
+    json_t *json =
+        gr_json_parse((const char *)finding->text.data, (size_t)member->size, 0, &wrong, err);
     if (!json)
         return fail_label(member, wrong.text, err);
     const json_t *label = json_object_get(json, "label");

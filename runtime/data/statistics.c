@@ -3,6 +3,7 @@
  */
 #include "data/statistics.h"
 
+#include "base/json.h"
 #include "base/vector_clones.h"
 
 #include <cblas.h>
@@ -137,7 +138,7 @@ static json_t *numbers_json(const double *numbers, int count)
 {
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        json_array_append_new(list, json_real(numbers[i]));
+        gr_json_append(&list, json_real(numbers[i]));
     return list;
 }
 
@@ -155,16 +156,14 @@ static bool numbers_parse(const json_t *json, const char *key, double *numbers, 
 
 json_t *gr_statistics_json(const struct gr_statistics *statistics)
 {
-    json_t *json = json_object();
-    json_object_set_new(json, "mean", numbers_json(statistics->mean, statistics->channels));
-    if (statistics->channels == GR_RGB) {
-        json_object_set_new(json, "covariance", numbers_json(statistics->covariance, 9));
-        json_object_set_new(json, "eigenvalues", numbers_json(statistics->eigenvalues, 3));
-        json_object_set_new(json, "eigenvectors", numbers_json(statistics->eigenvectors, 9));
-    } else {
-        json_object_set_new(json, "variance", numbers_json(statistics->covariance, 1));
-    }
-    return json;
+    json_t *mean = numbers_json(statistics->mean, statistics->channels);
+    if (statistics->channels != GR_RGB)
+        return json_pack("{s:o, s:o}", "mean", mean, "variance",
+                         numbers_json(statistics->covariance, 1));
+    return json_pack("{s:o, s:o, s:o, s:o}", "mean", mean, "covariance",
+                     numbers_json(statistics->covariance, 9), "eigenvalues",
+                     numbers_json(statistics->eigenvalues, 3), "eigenvectors",
+                     numbers_json(statistics->eigenvectors, 9));
 }
 
 bool gr_statistics_parse(const json_t *json, struct gr_statistics *statistics)
@@ -186,15 +185,17 @@ bool gr_statistics_parse(const json_t *json, struct gr_statistics *statistics)
 char *gr_statistics_text(const struct gr_statistics *statistics)
 {
     json_t *json = gr_statistics_json(statistics);
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    char *text = json ? gr_json_dump(json, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(json);
     return text;
 }
 
-bool gr_statistics_parse_text(const char *text, struct gr_statistics *statistics)
+bool gr_statistics_parse_text(const char *text, struct gr_statistics *statistics,
+                              struct gr_error *err)
 {
-    json_t *json = text ? json_loads(text, 0, NULL) : NULL;
+    struct gr_error failed = {0};
+    json_t *json = text ? gr_json_parse(text, strlen(text), 0, NULL, &failed) : NULL;
     const bool sound = gr_statistics_parse(json, statistics);
     json_decref(json);
-    return sound;
+    return failed.status ? gr_fail_memory(err, "what is known of colours") : sound;
 }

@@ -43,7 +43,8 @@ char *gr_statistics_text(const struct gr_statistics *statistics);
 /* False, with nothing known, where the object is none of these. */
 bool gr_statistics_parse(const json_t *json, struct gr_statistics *statistics);
 
-/* The same of a text, which may be NULL. */
-bool gr_statistics_parse_text(const char *text, struct gr_statistics *statistics);
+/* The same of a text, which may be NULL; false, too, with *err set, when memory runs out. */
+bool gr_statistics_parse_text(const char *text, struct gr_statistics *statistics,
+                              struct gr_error *err);
 
 #endif

@@ -46,7 +46,8 @@ struct survey {
     struct note *notes; /* [samples] */
     struct gr_source_scratch scratch[THREADS_MAX];
     atomic_int_fast64_t done, bytes;
-    atomic_bool no_memory;
+    atomic_bool failed;
+    struct gr_error err; /* of the first thread that failed */
     double start;
 };
 
@@ -110,17 +111,26 @@ static bool report_progress(struct survey *survey)
     return !o->progress || o->progress(o->progress_user, o->name, done, count, left);
 }
 
+/* What is not the image's fault ends the work; so does want of memory to say what is. */
+static bool stop(struct survey *survey, const struct gr_error *err)
+{
+    if (atomic_exchange(&survey->failed, true))
+        return false;
+    if (err->status == GR_ERR_DATA)
+        return gr_fail_memory(&survey->err, "looking through data");
+    survey->err = *err;
+    return false;
+}
+
 static bool look_at(void *user, int thread, int64_t i)
 {
     struct survey *survey = user;
     struct note *note = &survey->notes[i];
     struct gr_error err = {0};
     if (!look(survey, thread, i, note, &err)) {
-        note->message = strdup(err.message);
-        if (err.status == GR_ERR_RUNTIME || !note->message) {
-            atomic_store(&survey->no_memory, true);
-            return false;
-        }
+        note->message = err.status == GR_ERR_DATA ? strdup(err.message) : NULL;
+        if (!note->message)
+            return stop(survey, &err);
     }
     atomic_fetch_add(&survey->done, 1);
     return thread != 0 || report_progress(survey);
@@ -285,7 +295,7 @@ static bool report_classes(const struct gr_samples *samples, struct gr_pool *poo
 
 /* ---- all of it --------------------------------------------------------------------------- */
 
-/* Reads every image. False: stopped, or out of memory. */
+/* Reads every image. False: stopped, or *err is set. */
 static bool look_through(struct survey *survey, struct gr_error *err)
 {
     const struct gr_survey_options *o = survey->options;
@@ -295,8 +305,8 @@ static bool look_through(struct survey *survey, struct gr_error *err)
         gr_buffer_release(&survey->scratch[i].file);
         gr_buffer_release(&survey->scratch[i].pixels);
     }
-    if (atomic_load(&survey->no_memory))
-        gr_fail_memory(err, "looking through data");
+    if (atomic_load(&survey->failed))
+        gr_fail(err, survey->err.status, "%s", survey->err.message);
     return done;
 }
 

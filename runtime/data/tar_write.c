@@ -20,7 +20,7 @@ void gr_tar_header(const char *name, size_t size, uint8_t block[GR_TAR_BLOCK])
     memcpy(text + 136, "00000000000", 12); /* time */
     memset(text + 148, ' ', 8);            /* the sum counts itself as blanks */
     text[156] = '0';
-    memcpy(text + 257, "ustar\00000", 8);
+    memcpy(text + 257, "ustar\00000", 8); /* no zero at the end: NOLINT(bugprone-not-null*) */
     for (size_t i = 0; i < GR_TAR_BLOCK; i++)
         sum += block[i];
     snprintf(text + 148, 8, "%06o", sum);

@@ -82,7 +82,7 @@ static struct gr_node *node_new(struct gr_graph *graph, const struct gr_op *op, 
     struct gr_node *node = gr_pool_alloc(&graph->pool, sizeof *node);
     char *own_name = gr_pool_strdup(&graph->pool, name);
     struct gr_value **slots =
-        gr_pool_array(&graph->pool, (size_t)(n_inputs + room + MAX_OUTPUTS), sizeof *slots);
+        gr_pool_array(&graph->pool, (size_t)n_inputs + (size_t)room + MAX_OUTPUTS, sizeof *slots);
     if (node && !attrs)
         attrs = gr_kind_defaults(&op->kind, &graph->pool);
     if (!node || !own_name || !slots || !attrs ||

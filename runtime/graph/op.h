@@ -90,6 +90,7 @@ struct gr_planning {
     const struct gr_layout **home;
     const struct gr_layout **dst; /* [n_outputs] Out: the layout the kernel writes; starts plain */
     struct gr_kernel *kernel;     /* out */
+    bool no_memory; /* out: for a layout, so that what was planned without it does not count */
 };
 
 enum { GR_MAX_CANDIDATES = 8 };

@@ -187,7 +187,8 @@ static bool ask(struct gr_program *program, struct gr_planning *planning, struct
     }
     for (int o = 0; o < node->n_outputs; o++)
         planning->dst[o] = &gr_layout_plain;
-    return node->op->plan(planning, err);
+    return node->op->plan(planning, err) &&
+           (!planning->no_memory || gr_fail_memory(err, "a layout"));
 }
 
 /* *seconds is what the kernel took when it was measured, or negative. */

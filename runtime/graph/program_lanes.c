@@ -50,7 +50,8 @@ static void name_section(const struct gr_choosing *c, const struct gr_section *s
             last = node->name;
         }
     }
-    snprintf(offer->name, sizeof offer->name, "%.80s to %.80s", first, last);
+    snprintf(offer->name, sizeof offer->name, "%.80s to %.80s", first ? first : "",
+             last ? last : "");
     snprintf(offer->key, sizeof offer->key, "lanes of %d threads: %s: %016" PRIx64, c->threads,
              offer->name, hash);
 }

@@ -443,7 +443,7 @@ static bool plan_again(struct gr_draft *draft, struct gr_step *step, const struc
 {
     struct gr_program *program = draft->program;
     const struct gr_node *node = step->node;
-    const size_t n = (size_t)(2 * node->n_inputs + node->n_outputs);
+    const size_t n = 2 * (size_t)node->n_inputs + (size_t)node->n_outputs;
     const struct gr_layout **src =
         gr_pool_array(&program->pool, n + 1, sizeof(const struct gr_layout *));
     if (!src)

@@ -3,10 +3,12 @@
  */
 #include "model/class_names.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/map.h"
 
 void gr_class_names_release(struct gr_class_names *names)
@@ -37,8 +39,9 @@ bool gr_class_names_set(struct gr_class_names *names, const char *const *items, 
 /* A string of JSON even where the name, which may be that of a folder, is no UTF-8. */
 static json_t *text_json(const char *name)
 {
+    errno = 0;
     json_t *json = json_string(name);
-    if (json)
+    if (json || errno == ENOMEM)
         return json;
     char *copy = malloc(strlen(name) + 1);
     if (!copy)
@@ -59,7 +62,7 @@ char *gr_class_names_text(const struct gr_class_names *names)
     for (int64_t i = 0; done && i < names->count; i++)
         done = json_array_append_new(list, names->items[i] ? text_json(names->items[i])
                                                            : json_null()) == 0;
-    char *text = done ? json_dumps(list, JSON_COMPACT) : NULL;
+    char *text = done ? gr_json_dump(list, JSON_COMPACT) : NULL;
     json_decref(list);
     return text;
 }
@@ -67,16 +70,17 @@ char *gr_class_names_text(const struct gr_class_names *names)
 bool gr_class_names_parse(struct gr_class_names *names, const char *text, int64_t most,
                           struct gr_error *err)
 {
-    json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+    struct gr_error failed = {0};
+    json_t *list = text ? gr_json_parse(text, strlen(text), 0, NULL, &failed) : NULL;
     const size_t count = json_array_size(list);
     const char **items = calloc(count + 1, sizeof *items);
-    bool sound = count && (int64_t)count <= most, done = true;
+    bool sound = count && (int64_t)count <= most, done = !failed.status;
     for (size_t i = 0; items && sound && i < count; i++) {
         const json_t *item = json_array_get(list, i);
         items[i] = json_string_value(item);
         sound = items[i] || json_is_null(item);
     }
-    if (!items)
+    if (!items || failed.status)
         done = gr_fail_memory(err, "names of classes");
     else if (sound)
         done = gr_class_names_set(names, items, (int64_t)count, err);

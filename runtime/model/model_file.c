@@ -143,6 +143,8 @@ static bool conclude(struct gr_reader *reader, bool finished, gr_log_fn *log, vo
                      struct gr_error *err)
 {
     struct gr_diagnostics *all = &reader->diagnostics;
+    if (reader->trouble.status)
+        return gr_fail(err, reader->trouble.status, "%s", reader->trouble.message);
     if (reader->maker.failed)
         gr_fail_memory(err, "reading a model file");
     if (!gr_diagnostics_deliver(all, log, log_user, err) || (err && err->status != GR_OK))

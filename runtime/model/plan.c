@@ -122,6 +122,8 @@ static bool find_targets(struct gr_plan *plan, struct gr_value *const *gradients
             continue;
         }
         const struct gr_value *of = find_value(plan, name + sizeof gradient_prefix - 1, err);
+        if (!of)
+            return false;
         plan->targets[i] = gradients[of->id];
         if (!plan->targets[i])
             return gr_fail(err, GR_ERR_USAGE,

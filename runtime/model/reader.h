@@ -69,6 +69,8 @@ struct gr_reader {
 
     struct gr_override *waiting; /* overrides of nodes inside blocks */
 
+    struct gr_error trouble; /* of the machine, when a file that the model names is read */
+
     /* While a data part is read: unset variables are noted here, not reported. */
     struct gr_model_unset *unset;
 };

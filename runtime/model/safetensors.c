@@ -14,6 +14,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/json.h"
 #include "base/map.h"
 #include "base/pool.h"
 #include "base/shape.h"
@@ -130,7 +131,7 @@ static json_t *parse_header(struct reading *in, const char *text, size_t length)
     }
     if (!check_values(in, text, length))
         return NULL;
-    json_t *header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
+    json_t *header = gr_json_parse(text, length, JSON_REJECT_DUPLICATES, &problem, in->err);
     if (!header)
         fail(in, NULL, "header is not valid JSON: %s (byte %d)", quote(problem.text).text,
              problem.position);

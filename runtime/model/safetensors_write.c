@@ -11,6 +11,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/json.h"
 #include "base/replace.h"
 #include "base/shape.h"
 
@@ -43,7 +44,7 @@ static bool add_metadata(json_t *header, const char *path, const char *const *me
         if (json_object_get(object, metadata[i]))
             return gr_fail(err, GR_ERR_USAGE, "%s: metadata '%s' is given twice", path,
                            metadata[i]);
-        if (json_object_set_new(object, metadata[i], json_string(metadata[i + 1])) != 0)
+        if (!gr_json_set_text(object, metadata[i], metadata[i + 1], err))
             return gr_fail(err, GR_ERR_USAGE, "%s: metadata '%s' is not UTF-8", path, metadata[i]);
     }
     return true;
@@ -70,15 +71,18 @@ static bool add_tensor(json_t *header, const char *path, const struct gr_tensor 
     const json_int_t end = *offset + (json_int_t)tensor_bytes(tensor);
     json_t *shape = json_array();
     for (int i = 0; i < tensor->shape.rank; i++)
-        json_array_append_new(shape, json_integer(tensor->shape.dim[i]));
+        gr_json_append(&shape, json_integer(tensor->shape.dim[i]));
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", gr_safetensors_dtype(tensor->dtype),
                               "shape", shape, "data_offsets", *offset, end);
     *offset = end;
     if (!entry)
         return gr_fail_memory(err, "a header of tensors");
+    errno = 0;
     if (json_object_set_new(header, tensor->name, entry) != 0)
-        return gr_fail(err, GR_ERR_USAGE, "%s: a tensor's name is not UTF-8: '%s'", path,
-                       tensor->name);
+        return errno == ENOMEM
+                   ? gr_fail_memory(err, "a header of tensors")
+                   : gr_fail(err, GR_ERR_USAGE, "%s: a tensor's name is not UTF-8: '%s'", path,
+                             tensor->name);
     return true;
 }
 
@@ -95,7 +99,7 @@ static char *header_of(const char *path, const struct gr_tensor *const *tensors,
         ok = add_tensor(header, path, tensors[i], &offset, err);
     if (!ok)
         goto out;
-    text = json_dumps(header, JSON_COMPACT);
+    text = gr_json_dump(header, JSON_COMPACT);
     const size_t length = text ? strlen(text) : 0, whole = (length + 7) / 8 * 8;
     padded = text ? malloc(whole + 1) : NULL;
     if (!padded) {

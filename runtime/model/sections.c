@@ -134,7 +134,7 @@ static bool read_names_file(struct gr_reader *reader, struct gr_doc_pair *pair)
         return false;
     const char **lines = gr_file_lines(path, NAMES_FILE_MAX, reader->pool, &count, &err);
     if (!lines && err.status == GR_ERR_RUNTIME)
-        return gr_reader_failed(reader);
+        return gr_fail(&reader->trouble, err.status, "%s", err.message);
     if (!lines) {
         *doc = written;
         gr_reader_error(reader, doc, NULL, "class names cannot be read: %s", err.message);

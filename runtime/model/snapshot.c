@@ -139,13 +139,15 @@ static bool read_one(struct gr_model *model, struct gr_stored *stored,
 }
 
 /* Weights that say nothing of colours were trained without knowing any. */
-static void read_colours(struct gr_model *model, const char *text)
+static bool read_colours(struct gr_model *model, const char *text, struct gr_error *err)
 {
     struct gr_known_colours *colours = &model->colours;
+    struct gr_error failed = {0};
     if (colours->of_training)
-        return;
-    gr_statistics_parse_text(text, &colours->statistics);
+        return true;
+    gr_statistics_parse_text(text, &colours->statistics, &failed);
     colours->of_weights = true;
+    return !failed.status || gr_fail(err, failed.status, "%s", failed.message);
 }
 
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
@@ -165,7 +167,8 @@ bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, co
         if (!read_one(model, stored, tensor, path, err))
             return false;
     }
-    read_colours(model, gr_tensor_file_metadata(file, statistics_key));
+    if (!read_colours(model, gr_tensor_file_metadata(file, statistics_key), err))
+        return false;
     return model->class_names.of_training ||
            gr_class_names_parse(&model->class_names, gr_tensor_file_metadata(file, class_names_key),
                                 model->file->classes, err);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/json.h"
 #include "base/replace.h"
 #include "base/text.h"
 #include "model/model.h"
@@ -82,8 +83,14 @@ bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char 
     FILE *file = fopen(path, "re");
     if (!file)
         return errno == ENOENT || gr_fail_system(err, GR_ERR_DATA, errno, "cannot read", path);
+    errno = 0;
     json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &problem);
+    const int number = ferror(file) ? EIO : errno;
     fclose(file);
+    if (number == EIO || number == ENOMEM) {
+        json_decref(root);
+        return gr_fail_system(err, GR_ERR_RUNTIME, number, "cannot read", path);
+    }
     return take(tuning, root, &problem, path, machine, err);
 }
 
@@ -91,7 +98,7 @@ bool gr_tuning_parse(struct gr_tuning *tuning, const char *text, const char *pat
                      const char *machine, struct gr_error *err)
 {
     json_error_t problem;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+    json_t *root = gr_json_parse(text, strlen(text), JSON_REJECT_DUPLICATES, &problem, err);
     return take(tuning, root, &problem, path, machine, err);
 }
 
@@ -106,9 +113,8 @@ static json_t *describe(const struct gr_tuning *tuning, const char *machine, boo
         if (used && !entry.used)
             continue;
         json_t *choice = json_pack("{s:s}", "kernel", entry.choice);
-        if (timed)
-            json_object_set_new(choice, "seconds", json_real(entry.seconds));
-        ok = json_object_set_new(choices, entry.key, choice) == 0;
+        ok = !timed || json_object_set_new(choice, "seconds", json_real(entry.seconds)) == 0;
+        ok = json_object_set_new(choices, entry.key, choice) == 0 && ok;
     }
     if (ok)
         root = json_pack("{s:s, s:s, s:O}", "format", format_name, "machine", machine, "choices",
@@ -123,7 +129,7 @@ char *gr_tuning_text(const struct gr_tuning *tuning, const char *machine, bool u
                      struct gr_error *err)
 {
     json_t *root = describe(tuning, machine, used, false, err);
-    char *text = root ? json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *text = root ? gr_json_dump(root, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(root);
     if (!text)
         gr_fail_memory(err, "the choices of kernels");
@@ -137,9 +143,12 @@ bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const
     json_t *root = describe(tuning, machine, used, true, err);
     bool ok = root && gr_replace_open(&replace, path, err);
     if (ok) {
-        json_dumpf(root, replace.file, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+        const size_t flags = JSON_INDENT(1) | JSON_REAL_PRECISION(6);
+        errno = 0; /* Jansson may leave out what there is no memory for */
+        const bool dumped = json_dumpf(root, replace.file, flags) == 0 && errno != ENOMEM;
         fputc('\n', replace.file); /* commit reports a failed write */
-        ok = gr_replace_commit(&replace, err);
+        ok = dumped || ferror(replace.file) ? gr_replace_commit(&replace, err)
+                                            : gr_fail_memory(err, "the choices of kernels");
     }
     gr_replace_release(&replace);
     json_decref(root);

@@ -4,6 +4,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "report/record.h"
 
+#include "base/json.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -121,7 +123,7 @@ static bool take_lines(struct reader *reader, FILE *file, const char *path, take
     bool whole;
     for (const char *line; (line = next_line(reader, file, &length, &whole));) {
         struct gr_error failed = {0};
-        json_t *object = whole ? json_loadb(line, length, 0, NULL) : NULL;
+        json_t *object = whole ? gr_json_parse(line, length, 0, NULL, &failed) : NULL;
         const bool ok = json_is_object(object) && take(reader->record, object, &failed);
         json_decref(object);
         lines++;

@@ -14,6 +14,7 @@
 #include "base/append.h"
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "data/files.h"
 
 enum { HEADER = 12, FOOTER = 4 }; /* of a record */
 
@@ -138,7 +139,7 @@ static bool cut(int fd, int64_t keep, int64_t *records)
     if (fstat(fd, &file) != 0)
         return false;
     while ((keep < 0 || *records <= keep) &&
-           pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
+           gr_file_pread(fd, header, sizeof header, end) == (ssize_t)sizeof header &&
            get_fixed(header + 8, 4) == masked(header, 8)) {
         const uint64_t length = get_fixed(header, 8);
         const uint64_t left = (uint64_t)(file.st_size - end);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/append.h"
+#include "base/json.h"
 #include "report/record.h"
 #include "report/report.h"
 #include "train/metrics.h"
@@ -53,7 +54,7 @@ static bool path_in(const struct gr_journal *journal, const char *name, char pat
 static bool put_event(struct gr_journal *journal, json_t *event, struct gr_error *err)
 {
     struct gr_text line = {0};
-    char *text = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    char *text = event ? gr_json_dump(event, JSON_COMPACT) : NULL;
     if (text)
         gr_text_add(&line, "%s\n", text);
     free(text);
@@ -122,18 +123,19 @@ static bool put_start(struct gr_journal *journal, const struct gr_journal_facts 
 
 /* ---- opening ----------------------------------------------------------------------------- */
 
-const char *gr_journal_scores(const struct gr_model *model)
+bool gr_journal_scores(const struct gr_model *model, const char **scores, struct gr_error *err)
 {
     const int64_t classes = gr_model_classes(model);
     const char *output = gr_scores_output(model, NULL);
+    *scores = NULL;
     if (!output || classes < 1 || classes > MOST_CLASSES)
-        return NULL;
-    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, NULL);
+        return true;
+    struct gr_graph *graph = gr_model_file_graph(model->file, 1, false, err);
     const struct gr_value *value = graph ? gr_graph_value(graph, output) : NULL;
-    const bool scores =
-        value && value->shape.rank == 2 && value->shape.dim[1] == classes && value->dtype == GR_F32;
+    if (value && value->shape.rank == 2 && value->shape.dim[1] == classes && value->dtype == GR_F32)
+        *scores = output;
     gr_graph_free(graph);
-    return scores ? output : NULL;
+    return graph != NULL;
 }
 
 static bool open_events(struct gr_journal *journal, bool goes_on, struct gr_error *err)
@@ -186,7 +188,9 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     if (ok)
         read_past(journal, facts->goes_on);
     ok = ok && put_start(journal, facts, err);
-    if (ok && facts->validation && gr_journal_scores(model))
+    const char *scores = NULL;
+    ok = ok && gr_journal_scores(model, &scores, err);
+    if (ok && facts->validation && scores)
         ok = gr_confusion_init(&journal->current, gr_model_classes(model), err);
     gr_report_filters_name(model->file, journal->filters, sizeof journal->filters, NULL);
     if (ok)

@@ -26,9 +26,9 @@ struct gr_journal_facts {
 
 /*
  * The model's class scores, which a validation needs as the last target of its plan (`extra` in
- * gr_evaluation_plan) for its confusion matrix; NULL: it has none, or too many classes.
+ * gr_evaluation_plan) for its confusion matrix; *scores NULL: it has none, or too many classes.
  */
-const char *gr_journal_scores(const struct gr_model *model);
+bool gr_journal_scores(const struct gr_model *model, const char **scores, struct gr_error *err);
 
 /*
  * Opens the records in the run folder. Model and options must outlive it. NULL and *err on failure.

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/append.h"
+#include "base/json.h"
 #include "base/text.h"
 
 enum { DIGITS = 9 }; /* a float survives them */
@@ -49,7 +50,7 @@ static char *line_of(const char *stage, const struct gr_metric *pairs, size_t co
     for (size_t i = 0; ok && i < count; i++)
         ok = json_object_set_new(object, pairs[i].name, number(pairs[i].value)) == 0;
     if (ok)
-        line = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
+        line = gr_json_dump(object, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS));
     json_decref(object);
     return line;
 }

@@ -146,27 +146,29 @@ static bool fit(struct gallery *g, struct gr_view *view)
     return gr_image_place(view, &place, &g->resize, &g->resized, NULL);
 }
 
-static bool see_sample(struct gallery *g, int64_t sample, struct gr_view *view)
+static bool see_sample(struct gallery *g, int64_t sample, struct gr_view *view,
+                       struct gr_error *err)
 {
     const struct gr_draw draw = {0};
     const struct gr_shape *shape = gr_dataset_shape(g->dataset);
-    if (gr_dataset_read(g->dataset, sample, &draw, g->scratch, g->values, NULL) != GR_READ_DONE)
+    if (gr_dataset_read(g->dataset, sample, &draw, g->scratch, g->values, err) != GR_READ_DONE)
         return false;
     gr_pipeline_pixels(gr_dataset_pipeline(g->dataset), g->values, g->pixels);
     *view = gr_view_planar(g->pixels, (int)shape->dim[0], shape->dim[1], shape->dim[2]);
     return true;
 }
 
-/* The picture of a tile: a sample of the dataset, or else a file. */
-static bool see(struct gallery *g, int64_t tile, struct gr_view *view)
+/* The picture of a tile: a sample of the dataset, or else a file. False: why is in *err. */
+static bool see(struct gallery *g, int64_t tile, struct gr_view *view, struct gr_error *err)
 {
     const size_t query = (size_t)tile / columns(g);
     const struct gr_source_target target = {.shortest = TILE};
     const char *path = g->wanted[tile] >= 0 ? gr_features_name(g->features, (size_t)g->wanted[tile])
                                             : g->queries[query].text;
     if (g->samples[tile] >= 0)
-        return see_sample(g, g->samples[tile], view);
-    return gr_image_read(path, 3, &target, &g->files, view, NULL) && fit(g, view);
+        return see_sample(g, g->samples[tile], view, err);
+    return gr_image_read(path, 3, &target, &g->files, view, err) &&
+           (fit(g, view) || gr_fail_memory(err, "a sheet of pictures"));
 }
 
 /* ---- the sheet --------------------------------------------------------------------------- */
@@ -203,8 +205,10 @@ static void describe(const struct gallery *g, int64_t tile, char caption[2 * TEX
                                          : g->queries[query].text));
 }
 
-static void put(struct gallery *g, int64_t tile)
+/* What cannot be read becomes a grey tile; false: memory or the like ran out. */
+static bool put(struct gallery *g, int64_t tile, struct gr_error *err)
 {
+    struct gr_error unseen = {0};
     static const uint8_t blank[1] = {0};
     char caption[2 * TEXT];
     struct gr_view view = gr_view_planar(blank, 1, 1, 1);
@@ -213,9 +217,11 @@ static void put(struct gallery *g, int64_t tile)
     const int64_t label = label_of(g, g->wanted[tile]);
     const int64_t wanted = label_of(g, g->queries[query].index);
     if (!is_query && g->wanted[tile] < 0)
-        return;
+        return true;
     describe(g, tile, caption);
-    const bool seen = see(g, tile, &view);
+    const bool seen = see(g, tile, &view, &unseen);
+    if (unseen.status == GR_ERR_RUNTIME)
+        return gr_fail(err, unseen.status, "%s", unseen.message);
     const int64_t side = g->sheet.scale;
     const struct gr_window place =
         gr_sheet_place(&g->sheet, tile, seen ? view.height : g->sheet.height / side,
@@ -228,6 +234,7 @@ static void put(struct gallery *g, int64_t tile)
                          is_query          ? of_query
                          : label == wanted ? same
                                            : other);
+    return true;
 }
 
 static bool paint(struct gallery *g, struct gr_error *err)
@@ -247,9 +254,10 @@ static bool paint(struct gallery *g, struct gr_error *err)
                                              .title = title};
     if (!gr_sheet_init(&g->sheet, &options, err))
         return false;
-    for (int64_t t = 0; t < g->tiles; t++)
-        put(g, t);
-    return true;
+    bool done = true;
+    for (int64_t t = 0; done && t < g->tiles; t++)
+        done = put(g, t, err);
+    return done;
 }
 
 static void release(struct gallery *g)

@@ -105,10 +105,14 @@ static bool make_plans(struct gr_trainer *t, const struct gr_plan_options *optio
     t->plan = gr_plan_new(t->model, options, err);
     if (!t->plan || !check_trainable(t->plan, err))
         return false;
-    if (t->validation.loader)
-        t->validation_plan = gr_evaluation_plan(t->model, options->batch, options->precision,
-                                                gr_journal_scores(t->model), err);
-    return t->validation_plan || !t->validation.loader;
+    const char *scores;
+    if (!t->validation.loader)
+        return true;
+    if (!gr_journal_scores(t->model, &scores, err))
+        return false;
+    t->validation_plan =
+        gr_evaluation_plan(t->model, options->batch, options->precision, scores, err);
+    return t->validation_plan != NULL;
 }
 
 /* The plans, with the state of the checkpoint to go on from, or of new weights. */

@@ -22,7 +22,7 @@ static void read_metadata(const struct gr_tensor_file *file)
     struct gr_statistics statistics;
     gr_class_names_parse(&names, gr_tensor_file_metadata(file, "class_names"), 1000, NULL);
     gr_class_names_release(&names);
-    gr_statistics_parse_text(gr_tensor_file_metadata(file, "statistics"), &statistics);
+    gr_statistics_parse_text(gr_tensor_file_metadata(file, "statistics"), &statistics, NULL);
 }
 
 static void write_again(const struct gr_tensor_file *file)
