@@ -152,8 +152,8 @@ static bool check_gradients(struct gr_context *context, struct gr_error *err)
 /* ---- trials ------------------------------------------------------------------------------ */
 
 static const struct gr_trial trials[] = {
-    {.name = "training", .work = train},
-    {.name = "going on", .work = resume, .before = "run/out"},
+    {.name = "training", .work = train, .leaves = "run/step-*.safetensors"},
+    {.name = "going on", .work = resume, .before = "run/out", .leaves = "step-*.safetensors"},
     {.name = "evaluating", .work = evaluate},
     {.name = "predicting", .work = predict},
     {.name = "features", .work = features},

@@ -3,6 +3,7 @@
  * damaged a file.
  */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,15 +15,21 @@
 struct search {
     struct gr_checkpoint *found;
     const struct gr_model *model;
-    struct gr_text damaged; /* the errors of those tried in vain */
+    struct gr_text damaged;   /* the errors of those tried in vain */
+    struct gr_error shortage; /* of memory or descriptors, which says nothing of the file */
 };
 
 /* True: this one it is. */
 static bool try(struct search *search, const char *path)
 {
     struct gr_error err = {0};
+    if (search->shortage.status)
+        return false;
+    errno = 0;
     if (gr_checkpoint_open(search->found, search->model, path, &err))
         return true;
+    if (err.status == GR_ERR_RUNTIME && gr_is_shortage(errno))
+        search->shortage = err;
     gr_text_add(&search->damaged, "%s%.1000s", search->damaged.length ? "; " : "", err.message);
     return false;
 }
@@ -57,7 +64,11 @@ bool gr_checkpoint_find(struct gr_checkpoint *checkpoint, const struct gr_model 
     const bool ok = try_steps(&search, folder, &list) || try_latest(&search, folder);
     gr_run_steps_release(&list);
     const char *damaged = search.damaged.data;
-    if (!ok && damaged)
+    if (search.shortage.status)
+        gr_fail(err, search.shortage.status, "%s", search.shortage.message);
+    else if (!ok && search.damaged.failed)
+        gr_fail_memory(err, folder);
+    else if (!ok && damaged)
         gr_fail(err, GR_ERR_DATA, "%s: no checkpoint in it can be read: %s", folder, damaged);
     else if (!ok)
         gr_fail(err, GR_ERR_DATA,

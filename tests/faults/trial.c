@@ -250,13 +250,11 @@ static void judge(struct trying *trying, const struct run *run)
     }
     if (run->descriptors || run->threads)
         bad(trying, "%d descriptors and %d threads left", run->descriptors, run->threads);
-    if (!run->done && trying->trial->leaves)
-        unlink(gr_trial_out(trying->trial->leaves));
-    const char *wrong =
-        gr_trial_files_compare(trying->usual_files, trying->before, gr_trial_out(""),
-                               !run->done ? GR_TRIAL_FAILED
-                               : told     ? GR_TRIAL_WARNED
-                                          : GR_TRIAL_DONE);
+    const char *wrong = gr_trial_files_compare(trying->usual_files, trying->before,
+                                               gr_trial_out(""), trying->trial->leaves,
+                                               !run->done ? GR_TRIAL_FAILED
+                                               : told     ? GR_TRIAL_WARNED
+                                                          : GR_TRIAL_DONE);
     if (wrong)
         bad(trying, "%s", wrong);
     trying->failures += !run->done;

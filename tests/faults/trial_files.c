@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <fnmatch.h>
 #include <ftw.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -202,7 +203,7 @@ static bool is_whole(const char *folder, const char *name, enum gr_trial_end end
 
 const char *gr_trial_files_compare(const struct gr_trial_files *usual,
                                    const struct gr_trial_files *before, const char *folder,
-                                   enum gr_trial_end end)
+                                   const char *leaves, enum gr_trial_end end)
 {
     static char text[GR_TRIAL_NAME + 64];
     static struct gr_trial_files now;
@@ -215,7 +216,9 @@ const char *gr_trial_files_compare(const struct gr_trial_files *usual,
         const bool as_before = old && old->hash == file->hash;
         const bool as_usual = known && !known->varies && known->hash == file->hash;
         const char *problem = NULL;
-        if (!known && !as_before)
+        const bool left =
+            end != GR_TRIAL_DONE && leaves && fnmatch(leaves, file->name, FNM_PATHNAME) == 0;
+        if (!known && !as_before && !left)
             problem = "is not usually there";
         else if (!as_before && !as_usual && !is_whole(folder, file->name, end))
             problem = "is not as usual, nor whole";

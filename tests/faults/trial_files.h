@@ -34,11 +34,12 @@ enum gr_trial_end {
 };
 
 /*
- * NULL, or what is wrong with the folder: a file that the usual run does not leave, one that is
+ * NULL, or what is wrong with the folder: a file that the usual run does not leave (but for the
+ * pattern `leaves`, which may be NULL, where something went wrong), one that is
  * neither as usual nor as before nor whole, by its kind, or one that is missing.
  */
 const char *gr_trial_files_compare(const struct gr_trial_files *usual,
                                    const struct gr_trial_files *before, const char *folder,
-                                   enum gr_trial_end end);
+                                   const char *leaves, enum gr_trial_end end);
 
 #endif
