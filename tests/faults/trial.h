@@ -15,7 +15,7 @@ struct gr_trial {
     bool (*work)(struct gr_context *context, struct gr_error *err);
     /* What stands in `out` before: the name of a folder in the test's, or NULL. */
     const char *before;
-    const char *leaves; /* pattern of files that it leaves in `out` only where it fails, or NULL */
+    const char *leaves; /* pattern of old files that may stay in `out`, or NULL */
     bool judges;        /* what cannot be read is part of its result, and no failure */
     /* Without faults the work fails with this status; GR_OK: it does not. */
     enum gr_status fails;

@@ -216,8 +216,7 @@ const char *gr_trial_files_compare(const struct gr_trial_files *usual,
         const bool as_before = old && old->hash == file->hash;
         const bool as_usual = known && !known->varies && known->hash == file->hash;
         const char *problem = NULL;
-        const bool left =
-            end != GR_TRIAL_DONE && leaves && fnmatch(leaves, file->name, FNM_PATHNAME) == 0;
+        const bool left = leaves && fnmatch(leaves, file->name, FNM_PATHNAME) == 0;
         if (!known && !as_before && !left)
             problem = "is not usually there";
         else if (!as_before && !as_usual && !is_whole(folder, file->name, end))

@@ -35,7 +35,7 @@ enum gr_trial_end {
 
 /*
  * NULL, or what is wrong with the folder: a file that the usual run does not leave (but for the
- * pattern `leaves`, which may be NULL, where something went wrong), one that is
+ * pattern `leaves`, which may be NULL: old files, where removing them failed), one that is
  * neither as usual nor as before nor whole, by its kind, or one that is missing.
  */
 const char *gr_trial_files_compare(const struct gr_trial_files *usual,
