@@ -367,9 +367,9 @@ static bool read_choices(struct gr_reader *reader, const struct gr_doc *train)
         file->learning_rate = gr_choice_read(reader, &policies, rate);
     if (file->learning_rate.kind && !gr_schedule_check(&file->learning_rate, &err))
         gr_reader_error(reader, rate, NULL, "%s", err.message);
-    const struct gr_doc *monitor =
-        rate && rate->type == GR_DOC_MAPPING ? gr_doc_get(rate->pairs[0].value, "monitor") : NULL;
-    if (file->learning_rate.kind && monitor)
+    const bool chosen = file->learning_rate.kind && rate->type == GR_DOC_MAPPING;
+    const struct gr_doc *monitor = chosen ? gr_doc_get(rate->pairs[0].value, "monitor") : NULL;
+    if (monitor)
         check_monitor(reader, monitor);
     return true;
 }
