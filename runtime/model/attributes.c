@@ -398,8 +398,9 @@ struct gr_choice gr_choice_read(struct gr_reader *reader, const struct gr_menu *
     } else {
         gr_reader_error(reader, doc, NULL,
                         "a choice of %s is written NAME or {NAME: {...}}, not %s", menu->what,
-                        doc->type == GR_DOC_MAPPING ? "a mapping of several"
-                                                    : gr_doc_describe(reader->pool, doc));
+                        doc->type != GR_DOC_MAPPING ? gr_doc_describe(reader->pool, doc)
+                        : doc->count                ? "a mapping of several"
+                                                    : "an empty mapping");
     }
     void *attrs = kind ? gr_attributes_read(reader, kind, mapping, NULL, doc, &ok) : NULL;
     return (struct gr_choice){ok && attrs ? kind : NULL, attrs};
