@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Install what is needed, build, and run every test: tests/run.sh [OPTION...]
 #
-#   --sanitize      the same under the address and undefined-behaviour sanitizers, and print what
-#                   share of the lines the tests run
+#   --sanitize      the same under the address and undefined-behaviour sanitizers
 #   --threads       only tests of what has threads, under clang's thread sanitizer
 #   --analyze       no tests: look for mistakes by clang-tidy, cppcheck and gcc's analyzer
 #   --compiler CC   with this compiler instead of the default
@@ -13,7 +12,7 @@ preset=release compiler=() suffix= select=() targets=()
 packages=(libcmocka-dev graphviz clang-format)
 while [[ $# -gt 0 ]]; do
     case $1 in
-    --sanitize) preset=dev packages+=(gcovr) ;;
+    --sanitize) preset=dev ;;
     --threads)
         preset=tsan select=(-L threads) targets=(--target threaded)
         packages+=(clang libomp-dev)
@@ -23,7 +22,7 @@ while [[ $# -gt 0 ]]; do
         exec tests/analyze.sh
         ;;
     --compiler) compiler=(-DCMAKE_C_COMPILER="$2") suffix=-$2 && shift ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) echo "tests/run.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
     esac
     shift
@@ -44,12 +43,8 @@ case $preset in
 release) build=build$suffix ;;
 *) build=build-$preset$suffix ;;
 esac
-coverage=OFF # gcov reads what gcc counted
-[[ $preset = dev && -z $suffix ]] && command -v gcovr >/dev/null && coverage=ON
-cmake --preset "$preset" -B "$build" -DGR_WERROR=ON -DGR_COVERAGE=$coverage "${compiler[@]}" \
-    >/dev/null
+cmake --preset "$preset" -B "$build" -DGR_WERROR=ON "${compiler[@]}" >/dev/null
 cmake --build "$build" "${targets[@]}"
-find "$build" -name '*.gcda' -delete
 
 # Waiting threads sleep, so that tests beside each other do not spin against each other. The leaks
 # that remain are one-off allocations of the OpenMP runtime and the like.
@@ -75,5 +70,4 @@ if [[ $preset = release && ${#compiler[@]} -eq 0 ]]; then
     fi
 fi
 echo "$((${total:-0} - ${failed:-0})) passed, ${failed:-0} failed"
-[[ $coverage = OFF || $status != 0 ]] || tests/coverage.sh "$build"
 exit "$status"
