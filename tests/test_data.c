@@ -387,9 +387,10 @@ static void an_empty_class_folder_is_an_error(void **state)
     (void)state;
     gr_make_plain_jpeg(gr_data_case_path(&test, "a/x.jpg"), 8, 8, 1, 2, 3);
     gr_data_case_path(&test, "cat/none");
-    refuses(
-        "imagefolder", attrs_of("path=@", test.folder), 3, 8, 8,
-        "data.train: @/cat: class \"cat\" is empty: its folder holds no .jpg, .jpeg or .png file");
+    refuses("imagefolder", attrs_of("path=@", test.folder), 3, 8, 8,
+            "data.train: @/cat: class \"cat\" is empty: its folder holds no .jpg, .jpeg or .png "
+            "file; fill "
+            "it or remove it");
 }
 
 static void a_folder_without_classes_is_an_error(void **state)
@@ -575,7 +576,9 @@ static void a_jpeg_of_too_many_pixels_is_refused_before_decoding(void **state)
     bytes[at + 5] = bytes[at + 7] = 0xf0;
     bytes[at + 6] = bytes[at + 8] = 0;
     gr_data_case_write(path, bytes, size);
-    is_corrupt(path, "@/big.jpg: corrupt JPEG: 61440×61440 are more than 268435456 pixels");
+    is_corrupt(
+        path,
+        "@/big.jpg: corrupt JPEG: 61440×61440 pixels are more than the 268435456 that are allowed");
 }
 
 static void an_image_smaller_than_the_crop_says_so(void **state)

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "support/folder.h"
 #include "support/make_jpeg.h"
@@ -255,6 +256,16 @@ static void archives_are_looked_through_in_place(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* Its name stands before the reason, not in it as well. */
+static void a_file_that_cannot_be_opened_is_unreadable(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("nowhere", at("train/ash/dead.jpg")), 0);
+    struct gr_outcome outcome = gr_tool_run(4, "data", "check", at("train"), NULL);
+    gr_tool_contains(outcome.out, "dead.jpg  cannot open: No such file or directory");
+    gr_outcome_release(&outcome);
+}
+
 static void what_cannot_be_opened_ends_with_the_code_of_data(void **state)
 {
     (void)state;
@@ -283,6 +294,7 @@ int main(void)
         SENTENCE(tables_say_what_there_is),
         SENTENCE(without_a_model_tiny_is_what_the_command_line_says),
         SENTENCE(archives_are_looked_through_in_place),
+        SENTENCE(a_file_that_cannot_be_opened_is_unreadable),
         SENTENCE(what_cannot_be_opened_ends_with_the_code_of_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

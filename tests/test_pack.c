@@ -198,8 +198,8 @@ static void without_room_for_a_shard_it_says_so_and_goes_on_later(void **state)
     limit_files(30000);
     struct gr_outcome outcome = gr_pack_run(5, "full", NULL, NULL);
     limit_files(0);
-    gr_tool_contains(outcome.err, "full/000000.tar: cannot write: File too large; what is packed "
-                                  "so far, 0 shards, is kept: the same command goes on with it");
+    gr_tool_contains(outcome.err, "full/000000.tar: cannot write: File too large; no shard is "
+                                  "whole yet: the same command begins anew");
     gr_outcome_release(&outcome);
     assert_int_equal(gr_pack_lines("full"), 0);
     assert_int_not_equal(access(gr_pack_at("full/000000.tar"), F_OK), 0);

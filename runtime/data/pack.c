@@ -404,6 +404,9 @@ static bool fail_kept(const struct packer *packer, const struct gr_error *inner,
     const int64_t shards = packer->folder.totals.shards;
     if (!inner->status || inner->status == GR_ERR_USAGE)
         return inner->status && gr_fail(err, inner->status, "%s", inner->message);
+    if (!shards)
+        return gr_fail(err, inner->status,
+                       "%s; no shard is whole yet: the same command begins anew", inner->message);
     return gr_fail(err, inner->status,
                    "%s; what is packed so far, %" PRId64 " shard%s, is kept: the same command goes "
                    "on with it",

@@ -99,8 +99,9 @@ static void start(struct reader *reader, int channels)
         png_longjmp(png, 1);
     }
     if (width > GR_DECODE_PIXELS_MAX / height) {
-        snprintf(reader->message, sizeof reader->message, "%zu×%zu are more than %d pixels", height,
-                 width, GR_DECODE_PIXELS_MAX);
+        snprintf(reader->message, sizeof reader->message,
+                 "%zu×%zu pixels are more than the %d that are allowed", height, width,
+                 GR_DECODE_PIXELS_MAX);
         png_longjmp(png, 1);
     }
     if (png_get_rowbytes(png, reader->info) * height / DEFLATE_MOST > reader->size) {

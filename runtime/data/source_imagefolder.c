@@ -32,9 +32,11 @@ static bool add_class(const char *path, const char *name, int32_t label, struct 
     bool done = folder ? gr_folder_list(folder, GR_FOLDER_IMAGES, &scrap, &files, ignored, err)
                        : gr_fail_memory(err, path);
     if (done && !files.count)
-        done = gr_fail(err, GR_ERR_DATA,
-                       "%s: class \"%s\" is empty: its folder holds no .jpg, .jpeg or .png file",
-                       folder, name);
+        done =
+            gr_fail(err, GR_ERR_DATA,
+                    "%s: class \"%s\" is empty: its folder holds no .jpg, .jpeg or .png file; fill "
+                    "it or remove it",
+                    folder, name);
     for (size_t i = 0; done && i < files.count; i++) {
         const char *file = gr_pool_printf(pool, "%s/%s", folder, files.items[i]);
         done = file ? gr_places_add(places, &(struct gr_place){.file = file, .label = label}, err)

@@ -213,6 +213,15 @@ static bool meet(struct reporting *r, const struct note *note, const char *name)
     return true;
 }
 
+/* What is wrong, without the name, which stands beside it. */
+static const char *reason(const char *message, const char *name)
+{
+    const size_t length = strlen(name);
+    const bool named =
+        strncmp(message, name, length) == 0 && strncmp(message + length, ": ", 2) == 0;
+    return named ? message + length + 2 : message;
+}
+
 static bool report_image(struct reporting *r, const struct note *note, const char *name)
 {
     const struct gr_survey_options *o = r->options;
@@ -221,7 +230,7 @@ static bool report_image(struct reporting *r, const struct note *note, const cha
     const bool tiny = note->height < o->height || note->width < o->width;
     if (note->message)
         return add(r, GR_DATA_UNREADABLE, gr_pool_strdup(pool, own),
-                   gr_pool_strdup(pool, note->message));
+                   gr_pool_strdup(pool, reason(note->message, own)));
     return meet(r, note, own) &&
            (!tiny ||
             add(r, GR_DATA_TINY, gr_pool_strdup(pool, own),
