@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/source_images.h"
 #include "support/pack_data.h"
 
 static struct gr_data_case test;
@@ -185,6 +186,38 @@ static void data_that_are_no_files_can_be_packed(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* As predict and features need it, whose photographs were never packed. */
+static void a_further_image_is_made_as_packing_made_the_others(void **state)
+{
+    static const char *const sources[] = {"pack", "imagefolder", "imagenet"};
+    static float further[GR_PACK_PIXELS], original[GR_PACK_PIXELS];
+    const struct gr_shape shape = {3, {3, GR_PACK_SIDE, GR_PACK_SIDE}};
+    struct gr_images_attrs none = {0};
+    struct gr_data_part part;
+    struct gr_error err = {0};
+    char attrs[GR_FOLDER_PATH + 64], name[1024];
+    (void)state;
+    gr_pack_make("out", NULL, NULL);
+    gr_pack_make("whole", "--keep", "whole");
+    struct gr_dataset *photos =
+        gr_pack_data_open(&test, "imagefolder", "path", "photos", as_packed, 2);
+    for (int i = 0; i < 6; i++) {
+        snprintf(attrs, sizeof attrs, "path=%s", gr_pack_at("out"));
+        const struct gr_data_part *like = gr_data_case_part(&test, sources[i % 3], attrs, NULL, 0);
+        assert_true(gr_images_part(like, &shape, &none, &test.pool, &part, &err));
+        gr_dataset_sample_name(photos, i, name, sizeof name);
+        assert_true(gr_data_part_image(&part, &shape, name, further, &err));
+        gr_pack_data_read(photos, i, original);
+        assert_memory_equal(further, original, sizeof original);
+    }
+    /* Where pictures were left whole, only transforms can know. */
+    snprintf(attrs, sizeof attrs, "path=%s", gr_pack_at("whole"));
+    assert_true(gr_images_part(gr_data_case_part(&test, "pack", attrs, NULL, 0), &shape, &none,
+                               &test.pool, &part, &err));
+    assert_int_equal(part.n_transforms, 0);
+    gr_dataset_free(photos);
+}
+
 /* ---- what is not whole ------------------------------------------------------------------- */
 
 static void a_pack_that_is_not_finished_is_refused(void **state)
@@ -271,6 +304,7 @@ int main(void)
         SENTENCE(the_whole_of_a_picture_can_be_kept),
         SENTENCE(each_part_of_a_model_becomes_a_folder),
         SENTENCE(data_that_are_no_files_can_be_packed),
+        SENTENCE(a_further_image_is_made_as_packing_made_the_others),
         SENTENCE(a_pack_that_is_not_finished_is_refused),
         SENTENCE(a_damaged_pack_is_told),
         SENTENCE(more_classes_than_the_model_has_are_told),

@@ -78,6 +78,11 @@ struct gr_source {
      * as possible. NULL: never known.
      */
     bool (*statistics)(const void *attrs, struct gr_statistics *statistics, struct gr_error *err);
+    /*
+     * The side of the squares that its images were made before they came here, the shortest side
+     * resized to it and the centre cut out; 0: they were not, or it cannot be told. NULL: never.
+     */
+    int64_t (*square)(const void *attrs);
     /* Where the sample is, for messages. */
     void (*name)(const struct gr_samples *samples, int64_t index, char *buffer, size_t size);
 };

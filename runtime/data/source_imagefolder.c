@@ -87,6 +87,12 @@ static bool imagefolder_statistics(const void *attrs, struct gr_statistics *stat
     return gr_pack_statistics(a->path, statistics, err);
 }
 
+static int64_t imagefolder_square(const void *attrs)
+{
+    const struct imagefolder_attrs *a = attrs;
+    return gr_pack_square(a->path);
+}
+
 const struct gr_source gr_source_imagefolder = {
     .kind = {"imagefolder", "a folder of image files for each class, such as ImageNet's",
              imagefolder_table, sizeof(struct imagefolder_attrs)},
@@ -94,5 +100,6 @@ const struct gr_source gr_source_imagefolder = {
     .read = gr_places_read,
     .load = gr_places_load,
     .statistics = imagefolder_statistics,
+    .square = imagefolder_square,
     .name = gr_places_name,
 };

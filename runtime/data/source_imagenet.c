@@ -347,6 +347,12 @@ static bool imagenet_statistics(const void *attrs, struct gr_statistics *statist
     return gr_pack_statistics(a->path, statistics, err);
 }
 
+static int64_t imagenet_square(const void *attrs)
+{
+    const struct imagenet_attrs *a = attrs;
+    return gr_pack_square(a->path);
+}
+
 const struct gr_source gr_source_imagenet = {
     .kind = {"imagenet", "ImageNet (ILSVRC) as it is handed out, tars within tars", imagenet_table,
              sizeof(struct imagenet_attrs)},
@@ -354,5 +360,6 @@ const struct gr_source gr_source_imagenet = {
     .read = gr_places_read,
     .load = gr_places_load,
     .statistics = imagenet_statistics,
+    .square = imagenet_square,
     .name = gr_places_name,
 };

@@ -168,19 +168,19 @@ const struct gr_source gr_source_images = {
 
 /* ---- a part of them ---------------------------------------------------------------------- */
 
-/* Puts a resize to the side of like's images before the part's transforms. */
-static bool resize_first(struct gr_data_part *part, int64_t height, int64_t width,
-                         struct gr_pool *pool, struct gr_error *err)
+/* Puts a resize or a crop to such sides before the part's transforms; width 0: there is one. */
+static bool put_first(struct gr_data_part *part, const struct gr_kind *kind, const char *attr,
+                      int64_t height, int64_t width, struct gr_pool *pool, struct gr_error *err)
 {
-    const struct gr_kind *kind = &gr_transform_resize.kind;
     const size_t count = (size_t)part->n_transforms;
     struct gr_choice *transforms = gr_pool_array(pool, count + 1, sizeof *transforms);
     void *attrs = gr_kind_defaults(kind, pool);
     if (!transforms || !attrs)
         return gr_fail_memory(err, "opening images");
-    int64_t *size = (int64_t *)(void *)((char *)attrs + gr_kind_attr(kind, "size")->offset);
-    size[0] = height;
-    size[1] = width;
+    int64_t *sides = (int64_t *)(void *)((char *)attrs + gr_kind_attr(kind, attr)->offset);
+    sides[0] = height;
+    if (width)
+        sides[1] = width;
     transforms[0] = (struct gr_choice){kind, attrs};
     if (count)
         memcpy(transforms + 1, part->transforms, count * sizeof *transforms);
@@ -194,13 +194,18 @@ bool gr_images_part(const struct gr_data_part *like, const struct gr_shape *samp
                     struct gr_error *err)
 {
     const struct gr_source *source = (const struct gr_source *)(const void *)like->source.kind;
+    const struct gr_kind *resize = &gr_transform_resize.kind, *crop = &gr_transform_crop.kind;
     *part = *like;
     part->source = (struct gr_choice){&gr_source_images.kind, attrs};
     part->ten_crop = false;
     for (int i = 0; i < like->n_transforms; i++)
-        if (like->transforms[i].kind == &gr_transform_resize.kind)
+        if (like->transforms[i].kind == resize)
             return true;
+    const int64_t square = source->square ? source->square(like->source.attrs) : 0;
+    if (square)
+        return put_first(part, crop, "size", square, square, pool, err) &&
+               put_first(part, resize, "shortest", square, 0, pool, err);
     return !source->fixed_size ||
-           resize_first(part, source->side ? source->side : sample_shape->dim[1],
-                        source->side ? source->side : sample_shape->dim[2], pool, err);
+           put_first(part, resize, "size", source->side ? source->side : sample_shape->dim[1],
+                     source->side ? source->side : sample_shape->dim[2], pool, err);
 }

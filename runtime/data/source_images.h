@@ -25,8 +25,8 @@ extern const struct gr_source gr_source_images;
 
 /*
  * Makes *part, for images of any size, of attrs and the transforms of `like`. Where like's own
- * images all have one size and nothing resizes them, these are resized to it first, as
- * gr_data_part_image does. What it holds belongs to the pool, but for name, attrs and transforms,
+ * images all have one size and nothing resizes them, these are made so first: resized, or for a
+ * pack's as packing did it. What it holds belongs to the pool, but for name, attrs and transforms,
  * which are borrowed.
  */
 bool gr_images_part(const struct gr_data_part *like, const struct gr_shape *sample_shape,

@@ -180,6 +180,14 @@ bool gr_pack_statistics(const char *path, struct gr_statistics *statistics, stru
     return head != NULL;
 }
 
+int64_t gr_pack_square(const char *path)
+{
+    json_t *head = path && gr_pack_state(path) == GR_PACK_WHOLE ? gr_pack_head(path, NULL) : NULL;
+    const int64_t height = number(head, "height"), width = number(head, "width");
+    json_decref(head);
+    return height == width && height > 0 ? height : 0;
+}
+
 /* ---- the source -------------------------------------------------------------------------- */
 
 static bool pack_open(const void *attrs, const struct gr_source_wish *wish,
@@ -196,11 +204,18 @@ static bool pack_statistics(const void *attrs, struct gr_statistics *statistics,
     return gr_pack_statistics(a->path, statistics, err);
 }
 
+static int64_t pack_square(const void *attrs)
+{
+    const struct pack_attrs *a = attrs;
+    return gr_pack_square(a->path);
+}
+
 const struct gr_source gr_source_pack = {
     .kind = {"pack", "what `graph-runner data pack` wrote", pack_table, sizeof(struct pack_attrs)},
     .open = pack_open,
     .read = gr_places_read,
     .load = gr_places_load,
     .statistics = pack_statistics,
+    .square = pack_square,
     .name = gr_places_name,
 };

@@ -17,4 +17,7 @@ bool gr_pack_open(const char *path, const struct gr_source_wish *wish, struct gr
 /* What the index knows of colours; of a path that is no pack, nothing. */
 bool gr_pack_statistics(const char *path, struct gr_statistics *statistics, struct gr_error *err);
 
+/* The side of its images, where packing made them squares; else 0. A path may be NULL. */
+int64_t gr_pack_square(const char *path);
+
 #endif

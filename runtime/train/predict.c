@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "data/source_images.h"
 #include "data/ten_crop.h"
 #include "train/batches.h"
 #include "train/scores.h"
@@ -104,6 +105,7 @@ static bool predict(struct gr_model *model, const struct gr_model_input *image, 
 /* ---- files ------------------------------------------------------------------------------- */
 
 struct files {
+    struct gr_images_attrs none; /* they are read one by one, by path */
     struct gr_data_part part;
     const struct gr_model_input *image;
     const char *const *paths;
@@ -122,13 +124,15 @@ bool gr_predict(struct gr_model *model, const char *const *images, size_t n_imag
     const struct gr_model_input *label;
     const struct gr_model_part *part = gr_batches_preprocessing(model, err);
     struct files files = {.paths = images};
-    if (!part || !gr_batches_inputs(model, &files.image, &label, err))
-        return false;
-    files.part = part->data;
+    struct gr_pool pool = {0};
+    bool ok =
+        part && gr_batches_inputs(model, &files.image, &label, err) &&
+        gr_images_part(&part->data, &files.image->shape, &files.none, &pool, &files.part, err);
     files.part.ten_crop = options->ten_crop;
-    if (!gr_batches_statistics(model, false, &files.part.statistics, err))
-        return false;
-    return predict(model, files.image, read_file, &files, n_images, options, predictions, err);
+    ok = ok && gr_batches_statistics(model, false, &files.part.statistics, err) &&
+         predict(model, files.image, read_file, &files, n_images, options, predictions, err);
+    gr_pool_release(&pool);
+    return ok;
 }
 
 /* ---- samples ----------------------------------------------------------------------------- */
