@@ -12,7 +12,8 @@ set_source_files_properties(${VECTOR_SOURCES} PROPERTIES COMPILE_OPTIONS -fno-an
 
 # Memory that is handed over through pointers to pointers, and a stream that may be stdin.
 set_source_files_properties(
-  ops/lrn_pool.c ops/onednn_memories.c runtime/data/loader.c runtime/data/pack.c
+  ops/conv_update.c ops/lrn_pool.c ops/onednn_memories.c
+  runtime/data/loader.c runtime/data/loader_rows.c runtime/data/pack.c
   PROPERTIES COMPILE_OPTIONS -Wno-analyzer-malloc-leak)
 set_source_files_properties(
   runtime/model/model_file.c

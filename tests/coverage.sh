@@ -25,7 +25,7 @@ fi
 lines=$(mktemp)
 trap 'rm -f "$lines"' EXIT
 gcovr --root . --object-directory "$build" --filter 'runtime/' --filter 'ops/' --filter 'tools/' \
-    -j "$(nproc)" --csv "$build" >"$lines"
+    -j "$(nproc)" --csv --output "$lines" "$build"
 awk -F, '
     NR > 1 {
         folder = $1

@@ -59,7 +59,7 @@ AVX512 bool set_group(struct group *group, const struct gr_taps *taps, int64_t n
             }
     group->at = (ptrdiff_t)(RGB * first);
     group->source = first_of((size_t)(RGB * (end - first)));
-    group->bytes = (__mmask16)first_of((size_t)(RGB * n));
+    group->bytes = (__mmask16)first_of(RGB * (size_t)n);
     for (int p = 0; p < pairs; p++) {
         group->order[p] = _mm512_loadu_si512(order[p]);
         group->weight[p] = _mm512_loadu_si512(weight[p]);
@@ -189,7 +189,7 @@ AVX512 inline void write_pixels(const uint8_t *src, int n, const __m512i order[R
 {
     const __mmask64 first_bytes = 0x1111111111111111; /* of four */
     const __mmask16 mask = (__mmask16)first_of((size_t)n);
-    const __m512i bytes = _mm512_maskz_loadu_epi8(first_of((size_t)(RGB * n)), src);
+    const __m512i bytes = _mm512_maskz_loadu_epi8(first_of(RGB * (size_t)n), src);
     for (int c = 0; c < RGB; c++) {
         const __m512i numbers = _mm512_maskz_permutexvar_epi8(first_bytes, order[c], bytes);
         const __m512 scaled = _mm512_mul_ps(_mm512_set1_ps(scale[c]), _mm512_cvtepi32_ps(numbers));
