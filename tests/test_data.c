@@ -576,9 +576,8 @@ static void a_jpeg_of_too_many_pixels_is_refused_before_decoding(void **state)
     bytes[at + 5] = bytes[at + 7] = 0xf0;
     bytes[at + 6] = bytes[at + 8] = 0;
     gr_data_case_write(path, bytes, size);
-    is_corrupt(
-        path,
-        "@/big.jpg: corrupt JPEG: 61440×61440 pixels are more than the 268435456 that are allowed");
+    is_corrupt(path,
+               "@/big.jpg: corrupt JPEG: 61440×61440 pixels are more than the 268435456 allowed");
 }
 
 static void an_image_smaller_than_the_crop_says_so(void **state)

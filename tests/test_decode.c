@@ -260,7 +260,7 @@ static void sizes_that_a_png_cannot_hold_are_refused_before_decoding(void **stat
     assert_true(gr_make_rgb_png(path, rgb, 4, 4));
     const size_t size = read_file(path);
     claim_size(30000, 30000);
-    refuses(size, "corrupt PNG: 30000×30000 pixels are more than the 268435456 that are allowed");
+    refuses(size, "corrupt PNG: 30000×30000 pixels are more than the 268435456 allowed");
     claim_size(10000, 10000);
     char message[256];
     snprintf(message, sizeof message,
@@ -315,8 +315,7 @@ static void sizes_that_a_jpeg_cannot_hold_are_refused_before_decoding(void **sta
         const size_t size = read_file(path), at = frame_header(size);
         file[at + 5] = file[at + 7] = 30000 >> 8;
         file[at + 6] = file[at + 8] = 30000 & 255;
-        refuses(size,
-                "corrupt JPEG: 30000×30000 pixels are more than the 268435456 that are allowed");
+        refuses(size, "corrupt JPEG: 30000×30000 pixels are more than the 268435456 allowed");
         file[at + 5] = file[at + 7] = 10000 >> 8;
         file[at + 6] = file[at + 8] = 10000 & 255;
         char message[256];

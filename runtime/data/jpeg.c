@@ -132,8 +132,8 @@ static void check_size(struct decoder *decoder)
     const struct jpeg_decompress_struct *info = &decoder->info;
     if (info->image_width > GR_DECODE_PIXELS_MAX / info->image_height) {
         snprintf(decoder->message, sizeof decoder->message,
-                 "%u×%u pixels are more than the %d that are allowed", info->image_height,
-                 info->image_width, GR_DECODE_PIXELS_MAX);
+                 "%u×%u pixels are more than the %d allowed", info->image_height, info->image_width,
+                 GR_DECODE_PIXELS_MAX);
         longjmp(decoder->escape, 1);
     }
     for (int c = 0; c < info->num_components; c++)

@@ -100,7 +100,7 @@ static void start(struct reader *reader, int channels)
     }
     if (width > GR_DECODE_PIXELS_MAX / height) {
         snprintf(reader->message, sizeof reader->message,
-                 "%zu×%zu pixels are more than the %d that are allowed", height, width,
+                 "%zu×%zu pixels are more than the %d allowed", height, width,
                  GR_DECODE_PIXELS_MAX);
         png_longjmp(png, 1);
     }
