@@ -279,8 +279,8 @@ static void lanes_allocate_nothing(void **state)
     gr_net_release(&net);
     assert_true(gr_tuning_count(tuning) > 0);
     for (size_t k = 0; k < gr_tuning_count(tuning); k++)
-        assert_true(
-            gr_tuning_record(tuning, gr_tuning_entry(tuning, k).key, "lanes:2", 1, true, &err));
+        assert_true(gr_tuning_record(tuning, gr_tuning_entry(tuning, k).key, "lanes:2", 1,
+                                     GR_TUNING_MEASURED, &err));
     expect_none_while_running(&options);
     gr_tuning_free(tuning);
 }

@@ -255,8 +255,8 @@ static struct gr_tuning *choose(const struct gr_net_options *options, const char
     gr_net_release(&net);
     assert_true(gr_tuning_count(measured) > 0);
     for (size_t i = 0; i < gr_tuning_count(measured); i++)
-        assert_true(
-            gr_tuning_record(tuning, gr_tuning_entry(measured, i).key, choice, 1, false, &err));
+        assert_true(gr_tuning_record(tuning, gr_tuning_entry(measured, i).key, choice, 1,
+                                     GR_TUNING_READ, &err));
     return tuning;
 }
 
@@ -498,8 +498,8 @@ static void choices_that_do_not_fit_are_measured_anew(void **state)
         size_t anew = 0;
         for (size_t k = 0; k < gr_tuning_count(options.program.tuning); k++) {
             const struct gr_tuning_entry now = gr_tuning_entry(options.program.tuning, k);
-            anew += now.measured;
-            assert_true(!now.measured || strcmp(now.choice, "serial") == 0 ||
+            anew += now.origin == GR_TUNING_MEASURED;
+            assert_true(now.origin == GR_TUNING_READ || strcmp(now.choice, "serial") == 0 ||
                         strcmp(now.choice, "lanes:2") == 0);
         }
         assert_true(anew > 0);

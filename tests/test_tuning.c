@@ -25,10 +25,11 @@ static struct gr_tuning *tuning_new(bool measure)
     return tuning;
 }
 
-static void put(struct gr_tuning *tuning, const char *key, const char *choice, bool measured)
+static void put(struct gr_tuning *tuning, const char *key, const char *choice,
+                enum gr_tuning_origin origin)
 {
     struct gr_error err = {0};
-    gr_api_ok(gr_tuning_record(tuning, key, choice, 0.25, measured, &err), &err);
+    gr_api_ok(gr_tuning_record(tuning, key, choice, 0.25, origin, &err), &err);
 }
 
 /* ---- the store --------------------------------------------------------------------------- */
@@ -38,9 +39,9 @@ static void what_is_recorded_is_found_and_the_last_word_counts(void **state)
     (void)state;
     struct gr_tuning *tuning = tuning_new(false);
     assert_null(gr_tuning_find(tuning, "conv"));
-    put(tuning, "conv", "direct", false);
-    put(tuning, "linear", "tiles", false);
-    put(tuning, "conv", "winograd", false);
+    put(tuning, "conv", "direct", GR_TUNING_READ);
+    put(tuning, "linear", "tiles", GR_TUNING_READ);
+    put(tuning, "conv", "winograd", GR_TUNING_READ);
     assert_string_equal(gr_tuning_find(tuning, "conv"), "winograd");
     assert_int_equal(gr_tuning_count(tuning), 2);
     assert_true(gr_tuning_entry(tuning, 0).used);
@@ -52,9 +53,9 @@ static void only_what_was_measured_is_news_and_only_once(void **state)
 {
     (void)state;
     struct gr_tuning *tuning = tuning_new(true);
-    put(tuning, "conv", "direct", false);
+    put(tuning, "conv", "direct", GR_TUNING_READ);
     assert_false(gr_tuning_take_news(tuning));
-    put(tuning, "conv", "winograd", true);
+    put(tuning, "conv", "winograd", GR_TUNING_MEASURED);
     assert_true(gr_tuning_take_news(tuning));
     assert_false(gr_tuning_take_news(tuning));
     gr_tuning_free(tuning);
@@ -67,8 +68,8 @@ static void choices_travel_through_a_file(void **state)
     (void)state;
     struct gr_error err = {0};
     struct gr_tuning *from = tuning_new(true), *all = tuning_new(false), *used = tuning_new(false);
-    put(from, "conv 3×3: \"a\"", "winograd", true);
-    put(from, "never asked for", "direct", false);
+    put(from, "conv 3×3: \"a\"", "winograd", GR_TUNING_MEASURED);
+    put(from, "never asked for", "direct", GR_TUNING_READ);
     gr_api_ok(gr_tuning_file_save(from, gr_api_path("all.json"), "here", false, &err), &err);
     gr_api_ok(gr_tuning_file_save(from, gr_api_path("used.json"), "here", true, &err), &err);
     gr_api_ok(gr_tuning_file_load(all, gr_api_path("all.json"), "here", &err), &err);
@@ -82,6 +83,26 @@ static void choices_travel_through_a_file(void **state)
     gr_tuning_free(used);
 }
 
+static void what_is_unsure_stays_with_its_run(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_tuning *from = tuning_new(true), *cache = tuning_new(false), *run = tuning_new(false);
+    put(from, "quiet", "winograd", GR_TUNING_MEASURED);
+    put(from, "busy", "direct", GR_TUNING_UNSURE);
+    gr_api_ok(gr_tuning_file_save(from, gr_api_path("cache.json"), "here", false, &err), &err);
+    gr_api_ok(gr_tuning_file_save(from, gr_api_path("run.json"), "here", true, &err), &err);
+    gr_api_ok(gr_tuning_file_load(cache, gr_api_path("cache.json"), "here", &err), &err);
+    gr_api_ok(gr_tuning_file_load(run, gr_api_path("run.json"), "here", &err), &err);
+    assert_string_equal(gr_tuning_find(cache, "quiet"), "winograd");
+    assert_null(gr_tuning_find(cache, "busy"));
+    assert_string_equal(gr_tuning_find(run, "quiet"), "winograd");
+    assert_string_equal(gr_tuning_find(run, "busy"), "direct");
+    gr_tuning_free(from);
+    gr_tuning_free(cache);
+    gr_tuning_free(run);
+}
+
 static void a_file_that_does_not_fit_changes_nothing_and_says_why(void **state)
 {
     (void)state;
@@ -89,7 +110,7 @@ static void a_file_that_does_not_fit_changes_nothing_and_says_why(void **state)
     struct gr_tuning *tuning = tuning_new(false);
     const char *path = gr_api_path("kernels.json");
     gr_api_ok(gr_tuning_file_load(tuning, path, "here", &err), &err); /* none is no choices */
-    put(tuning, "conv", "winograd", true);
+    put(tuning, "conv", "winograd", GR_TUNING_MEASURED);
     gr_api_ok(gr_tuning_file_save(tuning, path, "there", false, &err), &err);
     gr_tuning_free(tuning);
     tuning = tuning_new(false);
@@ -230,7 +251,7 @@ static struct gr_tuning *turn_choices(const char *path, const char *choice)
     struct gr_tuning *tuning = tuning_new(false), *turned = tuning_new(false);
     gr_api_ok(gr_tuning_file_load(tuning, path, machine, &err), &err);
     for (size_t i = 0; i < gr_tuning_count(tuning); i++)
-        put(turned, gr_tuning_entry(tuning, i).key, choice, false);
+        put(turned, gr_tuning_entry(tuning, i).key, choice, GR_TUNING_READ);
     gr_api_ok(gr_tuning_file_save(turned, path, machine, false, &err), &err);
     gr_tuning_free(turned);
     return tuning;
@@ -267,6 +288,7 @@ int main(void)
         TEST(what_is_recorded_is_found_and_the_last_word_counts),
         TEST(only_what_was_measured_is_news_and_only_once),
         TEST(choices_travel_through_a_file),
+        TEST(what_is_unsure_stays_with_its_run),
         TEST(a_file_that_does_not_fit_changes_nothing_and_says_why),
         TEST(a_plan_measures_what_is_worth_it_once_a_machine),
         TEST(a_resumed_run_keeps_the_kernels_that_it_began_with),

@@ -192,7 +192,7 @@ static bool record(struct gr_choosing *c, struct gr_error *err)
             snprintf(choice, sizeof choice, "lanes:%d", offer->lanes);
         if (offer->open)
             ok = gr_tuning_record(c->program->options.tuning, offer->key, choice, offer->seconds,
-                                  true, err);
+                                  GR_TUNING_MEASURED, err);
     }
     return ok;
 }

@@ -15,7 +15,8 @@ struct gr_trial {
     struct gr_kernel kernel;
     const struct gr_layout *src[GR_TRIAL_VALUES], *home[GR_TRIAL_VALUES], *dst[GR_TRIAL_VALUES];
     void *in[GR_TRIAL_VALUES], *out[GR_TRIAL_VALUES], *scratch; /* while it is timed */
-    unsigned cold; /* bit i: input i is to be read from memory and not from a cache */
+    unsigned cold;  /* bit i: input i is to be read from memory and not from a cache */
+    bool disturbed; /* in every run others took the processor, and the runs differ */
 };
 
 /* Has the node no more inputs and outputs than a trial takes? */
@@ -27,7 +28,8 @@ struct gr_planning gr_trial_planning(struct gr_trial *trial, const struct gr_nod
 
 /*
  * Runs the planned kernel on memory of its own. *seconds is the best of so many runs, but for the
- * first, which warms up and is enough where it takes longer than `hopeless`. Cold inputs are pushed
+ * first, which warms up and is enough where it takes longer than `hopeless`. A run in which a
+ * thread lost its processor to another program is done again, a few times. Cold inputs are pushed
  * out of the caches before each run.
  */
 bool gr_trial_time(struct gr_trial *trial, const struct gr_node *node, int runs, double hopeless,

@@ -12,7 +12,10 @@
 /* Below this many multiply-accumulates there is nothing to win; this much faster wins. */
 static const double least_macs = 5e6, margin = 0.95;
 
-enum { ROUNDS = 2, RUNS = 3 };
+/* So much slower than the best so far may yet be the best; two rounds that agree settle it. */
+static const double contends = 1.3, agrees = 1.1;
+
+enum { ROUNDS = 2, MOST_ROUNDS = 6, RUNS = 3 };
 
 /* ---- the key ----------------------------------------------------------------------------- */
 
@@ -136,66 +139,111 @@ static bool try_candidate(struct gr_program *program, const struct gr_node *node
     if (!t->kernel.run)
         return true;
     t->cold = cold_inputs(program, node, t);
-    if (!gr_trial_time(t, node, RUNS, 4 * best, seconds, err) ||
-        (*seconds < best && !time_inputs(program, node, src, t, seconds, err)))
+    if (!gr_trial_time(t, node, RUNS, 4 * best, seconds, err))
         return false;
-    for (int o = 0; usual->kernel.run && *seconds < best && o < node->n_outputs; o++)
+    const bool contending = *seconds < contends * best;
+    if (contending && !time_inputs(program, node, src, t, seconds, err))
+        return false;
+    for (int o = 0; usual->kernel.run && contending && o < node->n_outputs; o++)
         if (!time_reorder(program, node->outputs[o], t->dst[o],
                           wanted(program, node->outputs[o], usual->dst[o]), seconds, err))
             return false;
     return true;
 }
 
+/* What is known of a candidate: its best rounds. */
+struct finding {
+    double seconds, second; /* infinite: none such */
+    bool disturbed;         /* its last round was */
+};
+
 /* "direct 93.0 ms, winograd 53.4 ms". */
 static void report(const struct gr_program *program, const struct gr_node *node,
-                   const char *const *names, const double *seconds, int count)
+                   const char *const *names, const struct finding *found, int count)
 {
     struct gr_text text = {0};
     for (int k = 0; k < count; k++)
-        if (seconds[k] < HUGE_VAL)
-            gr_text_add(&text, "%s%s %.2f ms", text.length ? ", " : "", names[k], 1e3 * seconds[k]);
+        if (found[k].seconds < HUGE_VAL)
+            gr_text_add(&text, "%s%s %.2f ms", text.length ? ", " : "", names[k],
+                        1e3 * found[k].seconds);
     if (text.data)
         gr_tuning_report(program->options.tuning, node->name, text.data);
     gr_text_release(&text);
 }
 
+/* May another round change what is known of it? */
+static bool is_open(const struct finding *f, double best)
+{
+    return f->seconds < contends * best && (f->disturbed || f->second > agrees * f->seconds);
+}
+
+static bool any_open(const struct finding *found, int count, double best)
+{
+    for (int k = 0; k < count; k++)
+        if (is_open(&found[k], best))
+            return true;
+    return false;
+}
+
+/* The fastest: its index. The usual one, unless another is faster by the margin. */
+static int fastest(const struct finding *found, int count)
+{
+    int best = 0;
+    for (int k = 1; k < count; k++)
+        if (found[k].seconds < (best ? 1 : margin) * found[best].seconds)
+            best = k;
+    return best;
+}
+
 /*
- * The candidates in turn, and all once more, since the machine's speed changes by the minute: each
- * counts with its better round.
+ * The candidates in turn, and all once more, since the machine's speed changes by the minute; then
+ * those that contend until two of their rounds agree. Each counts with its best round.
  */
 static bool measure(struct gr_program *program, const struct gr_node *node,
                     const struct gr_layout *const *src, const char *const *names, int count,
-                    const char **choice, double *best, struct gr_error *err)
+                    struct finding *found, struct gr_error *err)
 {
     struct gr_trial usual = {0};
-    double seconds[GR_MAX_CANDIDATES];
+    double best = HUGE_VAL;
     bool ok = true;
     for (int k = 0; k < count; k++)
-        seconds[k] = HUGE_VAL;
-    *best = HUGE_VAL;
-    for (int r = 0; ok && r < ROUNDS; r++)
+        found[k] = (struct finding){HUGE_VAL, HUGE_VAL, false};
+    for (int r = 0; ok && r < MOST_ROUNDS && (r < ROUNDS || any_open(found, count, best)); r++)
         for (int k = 0; ok && k < count; k++) {
             struct gr_trial other = {0}, *t = k || r ? &other : &usual;
             double took = 0;
-            if (r && seconds[k] > 2 * *best)
+            if (r && (r < ROUNDS ? found[k].seconds > 2 * best : !is_open(&found[k], best)))
                 continue;
-            ok = try_candidate(program, node, src, names[k], &usual, *best, t, &took, err);
-            if (ok && t->kernel.run)
-                seconds[k] = fmin(seconds[k], took);
-            *best = fmin(*best, seconds[k]);
+            ok = try_candidate(program, node, src, names[k], &usual, best, t, &took, err);
+            if (ok && t->kernel.run) {
+                found[k].second = fmin(found[k].second, fmax(found[k].seconds, took));
+                found[k].seconds = fmin(found[k].seconds, took);
+                found[k].disturbed = t->disturbed;
+            }
+            best = fmin(best, found[k].seconds);
             gr_trial_release(&other);
         }
     gr_trial_release(&usual);
     if (ok)
-        report(program, node, names, seconds, count);
-    *choice = names[0];
-    *best = seconds[0];
-    for (int k = 1; ok && k < count; k++)
-        if (seconds[k] < (*best == seconds[0] ? margin : 1) * *best) {
-            *best = seconds[k];
-            *choice = names[k];
-        }
+        report(program, node, names, found, count);
     return ok;
+}
+
+/* Measures, chooses and records. */
+static bool choose(struct gr_program *program, const struct gr_node *node,
+                   const struct gr_layout *const *src, const char *const *names, int count,
+                   const char *key, const char **choice, struct gr_error *err)
+{
+    struct gr_tuning *tuning = program->options.tuning;
+    struct finding found[GR_MAX_CANDIDATES];
+    gr_tuning_report(tuning, node->name, NULL);
+    if (!measure(program, node, src, names, count, found, err))
+        return false;
+    const int best = fastest(found, count);
+    const bool unsure = any_open(found, count, found[best].seconds);
+    *choice = names[best];
+    return gr_tuning_record(tuning, key, *choice, found[best].seconds,
+                            unsure ? GR_TUNING_UNSURE : GR_TUNING_MEASURED, err);
 }
 
 /* ---- choosing ---------------------------------------------------------------------------- */
@@ -224,12 +272,8 @@ bool gr_tune(struct gr_program *program, const struct gr_node *node,
     for (int k = 0; known && k < count; k++)
         if (strcmp(names[k], known) == 0)
             *choice = names[k];
-    if (ok && !*choice && gr_tuning_measures(tuning)) {
-        double took;
-        gr_tuning_report(tuning, node->name, NULL);
-        ok = measure(program, node, src, names, count, choice, &took, err) &&
-             gr_tuning_record(tuning, key.data, *choice, took, true, err);
-    }
+    if (ok && !*choice && gr_tuning_measures(tuning))
+        ok = choose(program, node, src, names, count, key.data, choice, err);
     if (ok && *choice)
         *seconds = gr_tuning_seconds(tuning, key.data);
     gr_text_release(&key);

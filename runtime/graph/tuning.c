@@ -70,7 +70,7 @@ double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key)
 }
 
 bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
-                      bool measured, struct gr_error *err)
+                      enum gr_tuning_origin origin, struct gr_error *err)
 {
     struct gr_tuning_entry *entry = gr_map_get(&tuning->by_key, key);
     const char *copy = gr_pool_strdup(&tuning->pool, choice);
@@ -89,9 +89,9 @@ bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *cho
     }
     entry->choice = copy;
     entry->seconds = seconds;
-    entry->measured = measured;
-    entry->used = entry->used || measured;
-    tuning->news = tuning->news || measured;
+    entry->origin = origin;
+    entry->used = entry->used || origin != GR_TUNING_READ;
+    tuning->news = tuning->news || origin != GR_TUNING_READ;
     return true;
 }
 

@@ -30,17 +30,22 @@ const char *gr_tuning_find(struct gr_tuning *tuning, const char *key);
 double gr_tuning_seconds(const struct gr_tuning *tuning, const char *key);
 
 /*
- * Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took.
- * measured: it is news, found just now, and used; else it was read from a file.
+ * Where a choice is from: a file, or measured just now, which makes it news, and used. An unsure
+ * one was measured while other programs took the processor: it holds for now, and for the run it
+ * belongs to, but a machine's cache does not keep it.
  */
+enum gr_tuning_origin { GR_TUNING_READ, GR_TUNING_MEASURED, GR_TUNING_UNSURE };
+
+/* Keeps copies; a later choice replaces an earlier one. `seconds` is what the choice took. */
 bool gr_tuning_record(struct gr_tuning *tuning, const char *key, const char *choice, double seconds,
-                      bool measured, struct gr_error *err);
+                      enum gr_tuning_origin origin, struct gr_error *err);
 
 /* In the order of their first recording. */
 struct gr_tuning_entry {
     const char *key, *choice;
     double seconds;
-    bool used, measured; /* since the start */
+    enum gr_tuning_origin origin;
+    bool used; /* since the start */
 };
 
 size_t gr_tuning_count(const struct gr_tuning *tuning);

@@ -45,7 +45,7 @@ static bool record(struct gr_tuning *tuning, json_t *choices, const char *path,
         const double seconds = measured ? json_number_value(measured) : known < 0 ? 0 : known;
         if (!choice)
             return gr_fail(err, GR_ERR_DATA, "%s: '%s' names no kernel", path, key);
-        if (!gr_tuning_record(tuning, key, choice, seconds, false, err))
+        if (!gr_tuning_record(tuning, key, choice, seconds, GR_TUNING_READ, err))
             return false;
     }
     return true;
@@ -102,7 +102,7 @@ bool gr_tuning_parse(struct gr_tuning *tuning, const char *text, const char *pat
     return take(tuning, root, &problem, path, machine, err);
 }
 
-/* The choices, or only those that were used; the caller's. NULL: out of memory. */
+/* What is to be written, see gr_tuning_file_save; the caller's. NULL: out of memory. */
 static json_t *describe(const struct gr_tuning *tuning, const char *machine, bool used, bool timed,
                         struct gr_error *err)
 {
@@ -110,7 +110,7 @@ static json_t *describe(const struct gr_tuning *tuning, const char *machine, boo
     bool ok = choices != NULL;
     for (size_t i = 0; ok && i < gr_tuning_count(tuning); i++) {
         const struct gr_tuning_entry entry = gr_tuning_entry(tuning, i);
-        if (used && !entry.used)
+        if (used ? !entry.used : entry.origin == GR_TUNING_UNSURE)
             continue;
         json_t *choice = json_pack("{s:s}", "kernel", entry.choice);
         ok = !timed || json_object_set_new(choice, "seconds", json_real(entry.seconds)) == 0;

@@ -21,7 +21,10 @@ char *gr_tuning_file_name(const char *folder, const char *machine);
 bool gr_tuning_file_load(struct gr_tuning *tuning, const char *path, const char *machine,
                          struct gr_error *err);
 
-/* Writes the choices, or only those that were used, atomically. */
+/*
+ * Writes atomically the choices that were used, for a run; or, for a machine's cache, all but the
+ * unsure ones.
+ */
 bool gr_tuning_file_save(const struct gr_tuning *tuning, const char *path, const char *machine,
                          bool used, struct gr_error *err);
 
