@@ -113,9 +113,13 @@ static void cool(const struct gr_trial *t, const struct gr_node *node, const voi
 
 /* ---- time -------------------------------------------------------------------------------- */
 
-/* In all so many times the runs that were asked for; slower than the best by more: disturbed. */
+/*
+ * In all at most so many times the runs that were asked for. By how much a run may be slower than
+ * the best so far and count, though a thread lost its processor for a moment; and runs that differ
+ * by more were disturbed.
+ */
 enum { ATTEMPTS = 4 };
-static const double spread = 1.25;
+static const double alike = 1.05, spread = 1.25;
 
 /* How often a thread of the process had to leave its processor to another program. */
 static long switches(void)
@@ -158,17 +162,18 @@ bool gr_trial_time(struct gr_trial *t, const struct gr_node *node, int runs, dou
     const struct gr_buffers buffers = {t->in, t->out, t->scratch};
     ok = ok && (!t->kernel.bind || t->kernel.bind(&t->kernel, &buffers, err));
     double first = 0, took = 0, best = HUGE_VAL, worst = 0;
-    int calm_runs = 0;
-    bool calm = true;
+    int counted = 0;
+    bool calm, ever_calm = false;
     ok = ok && run_once(t, node, &buffers, sweep, &first, &calm, err);
-    for (int r = 1; ok && first <= hopeless && calm_runs < runs - 1 && r < ATTEMPTS * runs; r++) {
+    for (int r = 1; ok && first <= hopeless && counted < runs - 1 && r < ATTEMPTS * runs; r++) {
         ok = run_once(t, node, &buffers, sweep, &took, &calm, err);
+        counted += calm || took < alike * fmin(first, best);
+        ever_calm = ever_calm || calm;
         best = fmin(best, took);
         worst = fmax(worst, took);
-        calm_runs += calm;
     }
     *seconds = best < HUGE_VAL ? best : first;
-    t->disturbed = !calm_runs && worst > spread * best;
+    t->disturbed = !ever_calm && worst > spread * best;
     release_memory(t);
     gr_arena_free(sweep);
     return ok;
