@@ -368,8 +368,8 @@ static void wrong_label_files_are_refused(void **state)
         {"1\n2\nn3\n", id_lines, "@/truth:3: 'n3' is none of the 3 classes of the synsets"},
         {"1\n\n3\n", id_lines, "@/truth:2: neither an ILSVRC2012_ID nor a wnid: \"\""},
         {"1\n2\n3\n", "n02119789\nn01440764\nn02085620\n",
-         "@/truth: holds ILSVRC2012_IDs: give `synsets`, a text file of lines `ID wnid`: labels "
-         "are the order of wnids, which is not that of IDs"},
+         "@/truth: holds ILSVRC2012_IDs: give `synsets`, the devkit's meta.mat or a text file of "
+         "lines `ID wnid`: labels are the order of wnids, which is not that of IDs"},
         {"1\n2\n3\n", "1 n1\n2\n", "@/synsets:2: not a synset: \"2\": write `ID wnid`"},
         {"1\n2\n3\n", "1 n1\n2 n1\n", "@/synsets:2: 'n1' is there for the second time"},
     };

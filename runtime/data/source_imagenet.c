@@ -40,7 +40,8 @@ static const struct gr_attr imagenet_table[] = {
     {.name = "synsets",
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct imagenet_attrs, synsets),
-     .doc = "text file of lines `ID wnid`, maybe with words, which then name the classes"},
+     .doc = "the devkit's meta.mat, or a text file of lines `ID wnid`, maybe with words; the words "
+            "name the classes"},
     {.name = NULL},
 };
 
