@@ -252,6 +252,21 @@ static void archives_with_a_class_missing_or_in_pieces_are_refused(void **state)
     assert_non_null(strstr(err.message, "/cut.tar: cut short: the archive of "));
 }
 
+/* Were it read as a folder of classes, each shard would be one. */
+static void a_folder_of_shards_without_an_index_is_refused(void **state)
+{
+    (void)state;
+    make_pictures();
+    struct gr_make_tar shard = {0};
+    gr_make_tar_add_file(&shard, "0.jpg", gr_data_case_path(&test, "%s", dog[0]));
+    gr_make_tar_add(&shard, '0', "0.cls", "1", 1);
+    write_tar(&shard, "pack/000000.tar");
+    refuses(
+        "imagenet", "path=@/pack",
+        "data.train: @/pack/000000.tar: a shard with labels (0.cls), not a class: of a pack, the "
+        "folder must be whole, with its index.jsonl; `webdataset` reads other shards");
+}
+
 /* An archive that changes under a run is an unreadable image, not a crash. */
 static void an_archive_cut_after_opening_spoils_its_samples_only(void **state)
 {
@@ -368,8 +383,8 @@ static void wrong_label_files_are_refused(void **state)
         {"1\n2\nn3\n", id_lines, "@/truth:3: 'n3' is none of the 3 classes of the synsets"},
         {"1\n\n3\n", id_lines, "@/truth:2: neither an ILSVRC2012_ID nor a wnid: \"\""},
         {"1\n2\n3\n", "n02119789\nn01440764\nn02085620\n",
-         "@/truth: holds ILSVRC2012_IDs: give `synsets`, a text file of lines `ID wnid`: labels "
-         "are the order of wnids, which is not that of IDs"},
+         "@/truth: holds ILSVRC2012_IDs: give `synsets`, the devkit's meta.mat or a text file of "
+         "lines `ID wnid`: labels are the order of wnids, which is not that of IDs"},
         {"1\n2\n3\n", "1 n1\n2\n", "@/synsets:2: not a synset: \"2\": write `ID wnid`"},
         {"1\n2\n3\n", "1 n1\n2 n1\n", "@/synsets:2: 'n1' is there for the second time"},
     };
@@ -523,6 +538,7 @@ int main(void)
         SENTENCE(a_folder_of_tars_and_class_folders_do_as_well),
         SENTENCE(synsets_give_classes_their_words),
         SENTENCE(archives_with_a_class_missing_or_in_pieces_are_refused),
+        SENTENCE(a_folder_of_shards_without_an_index_is_refused),
         SENTENCE(an_archive_cut_after_opening_spoils_its_samples_only),
         SENTENCE(a_folder_without_permission_is_named),
         SENTENCE(validation_labels_are_the_order_of_wnids_not_ids),

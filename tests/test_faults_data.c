@@ -16,8 +16,10 @@
 #include <zlib.h>
 
 #include "faults/trial.h"
+#include "support/data_case.h"
 #include "support/folder.h"
 #include "support/make_jpeg.h"
+#include "support/make_mat.h"
 #include "support/make_png.h"
 #include "support/make_tar.h"
 
@@ -107,6 +109,8 @@ static const struct {
     {"a list", AT "list: {file: list.txt, class_names: classes.txt}" TRANSFORMS},
     {"a tar", AT "webdataset: {shards: \"shard*.tar\", class_names: classes.txt}" TRANSFORMS},
     {"ImageNet's tars", AT "imagenet: {path: imagenet.tar}" TRANSFORMS},
+    {"ImageNet's flat set",
+     AT "imagenet: {path: flat.tar, labels: truth.txt, synsets: meta.mat}" TRANSFORMS},
     {"a pack", AT "pack: {path: packed}, transform: [flip, mean, scale, pca_lighting]}"},
     {"augmented photos",
      AT "imagefolder: {path: photos}, transform: [{random_resized_crop: {size: 16}}, "
@@ -225,6 +229,22 @@ static void make_archives(void)
     gr_make_tar_release(&imagenet);
 }
 
+static void make_flat_set(void)
+{
+    static const struct gr_make_mat_synset kit[] = {{1, "n2", "birch", 0}, {2, "n1", "ash", 0}};
+    struct gr_make_tar flat = {0};
+    size_t size;
+    uint8_t *mat = gr_make_mat(kit, CLASSES, true, &size);
+    gr_data_case_write(gr_trial_path("meta.mat"), mat, size);
+    free(mat);
+    gr_trial_write("truth.txt", "1\n2\n");
+    gr_make_tar_add_file(&flat, "val_1.JPEG", gr_trial_path("photos/birch/1.jpg"));
+    gr_make_tar_add_file(&flat, "val_2.JPEG", gr_trial_path("photos/ash/2.jpg"));
+    gr_make_tar_end(&flat);
+    gr_make_tar_write(&flat, gr_trial_path("flat.tar"));
+    gr_make_tar_release(&flat);
+}
+
 static void make_arrays(void)
 {
     static uint8_t images[16 + IMAGES * SIDE * SIDE * 3] = {0, 0,      8, 4, 0, 0,
@@ -275,6 +295,7 @@ static int set_up(void **state)
     make_pictures();
     make_lists();
     make_archives();
+    make_flat_set();
     make_arrays();
     make_packs();
     return 0;

@@ -21,6 +21,7 @@
 
 #include "data/decode.h"
 #include "data/files.h"
+#include "data/mat.h"
 #include "data/pack_index.h"
 #include "data/shards.h"
 #include "data/synsets.h"
@@ -273,6 +274,8 @@ static void the_limits_that_are_documented_are_those_of_the_code(void **state)
     gr_security_expect("bytes of an image file", GR_DECODE_BYTES_MAX);
     gr_security_expect("bytes of a text file", GR_LIST_BYTES_MAX);
     gr_security_expect("bytes of a line", GR_LINE_BYTES_MAX);
+    gr_security_expect("bytes of a MATLAB file", GR_MAT_BYTES_MAX);
+    gr_security_expect("bytes that it unpacks to", GR_MAT_UNPACKED_MAX);
     gr_security_expect("bytes of a name in a tar", GR_TAR_NAME_BYTES_MAX);
     gr_security_expect("bytes of a line of a pack's index", GR_PACK_LINE_MAX);
     gr_security_expect("images of a shard of a pack", GR_PACK_IMAGES_MAX);

@@ -265,7 +265,7 @@ static const struct gr_option options[] = {
 static const struct gr_example examples[] = {
     {"graph-runner data pack models/alexnet.yaml -o packed",
      "train and val, into packed/train ..."},
-    {"IMAGENET=packed graph-runner train models/alexnet.yaml --out runs/alexnet",
+    {"IMAGENET=$PWD/packed graph-runner train models/alexnet.yaml --out runs/alexnet",
      "trains on it: the folder stands for the original"},
     {"graph-runner data pack photos -o packed --keep whole",
      "class folders, before there is a model"},

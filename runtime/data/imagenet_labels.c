@@ -51,8 +51,8 @@ static bool check_ids(const struct lines *lines, const struct gr_synsets *synset
         return true;
     return gr_fail(
         err, GR_ERR_DATA,
-        "%s: holds ILSVRC2012_IDs: give `synsets`, a text file of lines `ID wnid`: labels "
-        "are the order of wnids, which is not that of IDs",
+        "%s: holds ILSVRC2012_IDs: give `synsets`, the devkit's meta.mat or a text file of lines "
+        "`ID wnid`: labels are the order of wnids, which is not that of IDs",
         lines->path);
 }
 

@@ -40,7 +40,8 @@ static const struct gr_attr imagenet_table[] = {
     {.name = "synsets",
      .type = GR_ATTR_PATH,
      .offset = offsetof(struct imagenet_attrs, synsets),
-     .doc = "text file of lines `ID wnid`, maybe with words, which then name the classes"},
+     .doc = "the devkit's meta.mat, or a text file of lines `ID wnid`, maybe with words; the words "
+            "name the classes"},
     {.name = NULL},
 };
 
@@ -156,12 +157,25 @@ static bool take_member(void *user, const struct gr_tar_member *member, struct g
     return add_image(finding, member, class_of(finding, start, (size_t)(end - start)), err);
 }
 
+/* Images with a label beside each: a shard of a pack, say one whose index was not copied. */
+static bool fail_shard(const struct gr_tar_member *member, struct gr_error *err)
+{
+    return gr_fail(
+        err, GR_ERR_DATA,
+        "%s: a shard with labels (%s), not a class: of a pack, the folder must be whole, "
+        "with its index.jsonl; `webdataset` reads other shards",
+        member->tar->title, member->name);
+}
+
 /* A member of a class's archive. Several are scanned at a time. */
 static bool take_inner_member(void *user, const struct gr_tar_member *member, struct gr_error *err)
 {
     struct inner *inner = user;
     struct finding *finding = inner->finding;
+    const char *dot = strrchr(member->name, '.');
     bool done = true;
+    if (dot && strcmp(dot, ".cls") == 0)
+        return fail_shard(member, err);
     pthread_mutex_lock(&finding->lock);
     if (is_image(member->name)) {
         inner->images++;

@@ -1,7 +1,7 @@
 /*
  * ImageNet's classes: which synset (wnid, "n02119789") has which ILSVRC2012_ID and which words, as
- * read from a text file. Labels are places in the sorted wnids, as in Caffe and torchvision; an ID
- * is not a label, since IDs follow another order.
+ * read from the development kit's meta.mat or a text file. Labels are places in the sorted wnids,
+ * as in Caffe and torchvision; an ID is not a label, since IDs follow another order.
  */
 #ifndef GR_DATA_SYNSETS_H
 #define GR_DATA_SYNSETS_H
@@ -27,7 +27,8 @@ struct gr_synsets {
 
 /*
  * Lines "ID wnid", "wnid ID", "wnid" or "ID wnid words...", "wnid words...", as in map_clsloc.txt,
- * synset_words.txt and the like. Empty lines and those that start with # are passed over.
+ * synset_words.txt and the like. Empty lines and those that start with # are passed over. Or
+ * MATLAB's file meta.mat as it is, whose inner nodes of WordNet's tree are left out.
  */
 bool gr_synsets_read(struct gr_synsets *synsets, const char *path, struct gr_pool *pool,
                      struct gr_error *err);

@@ -109,13 +109,17 @@ static void write_line(struct assessor *a, int64_t index, int32_t label, const f
 
 /* ---- a batch ----------------------------------------------------------------------------- */
 
-/* The batch's scores, [count, classes]; NULL and *err on failure. */
+/* The batch's scores, [count, classes]; NULL and *err on failure. Which is the greatest can be told
+ * of any; the CSV states probabilities. */
 static const float *scores_of(struct assessor *a, const struct gr_plan *plan,
                               const struct gr_batch *batch, struct gr_error *err)
 {
     const struct gr_tensor scores = gr_plan_target(plan, gr_plan_target_count(plan) - 1);
+    const float *rows = scores.data;
     if (!a->averages)
-        return scores.data;
+        return !a->csv.file || gr_scores_check(rows, batch->count, a->classes, a->output, err)
+                   ? rows
+                   : NULL;
     return gr_scores_average(scores.data, batch->count, GR_TEN_CROP_VIEWS, a->classes, a->output,
                              a->averages, err)
                ? a->averages

@@ -65,8 +65,9 @@ static bool classify(struct predictor *p, int64_t count, struct gr_prediction *r
         !gr_plan_run(p->plan, err))
         return false;
     const float *scores = gr_plan_target(p->plan, 0).data;
-    if (p->views > 1 &&
-        !gr_scores_average(scores, count, p->views, p->classes, p->output, p->averages, err))
+    if (p->views > 1
+            ? !gr_scores_average(scores, count, p->views, p->classes, p->output, p->averages, err)
+            : !gr_scores_check(scores, count, p->classes, p->output, err))
         return false;
     scores = p->views > 1 ? p->averages : scores;
     for (int64_t i = 0; i < count; i++)

@@ -14,28 +14,37 @@ const char *gr_scores_output(const struct gr_model *model, struct gr_error *err)
     return NULL;
 }
 
+bool gr_scores_check(const float *scores, int64_t N, int64_t classes, const char *output,
+                     struct gr_error *err)
+{
+    for (int64_t n = 0; n < N; n++) {
+        double sum = 0;
+        bool negative = false;
+        for (int64_t c = 0; c < classes; c++) {
+            sum += (double)scores[n * classes + c];
+            negative = negative || scores[n * classes + c] < 0;
+        }
+        if (negative || fabs(sum - 1) > 1e-3)
+            return gr_fail(err, GR_ERR_MODEL,
+                           "'%s' is no softmax: its values, which add up to %g, are no "
+                           "probabilities; let a node {name: prob, op: softmax} follow it",
+                           output, sum);
+    }
+    return true;
+}
+
 bool gr_scores_average(const float *scores, int64_t images, int64_t views, int64_t classes,
                        const char *output, float *averages, struct gr_error *err)
 {
-    for (int64_t n = 0; n < images; n++) {
-        double total = 0;
-        bool negative = false;
+    if (!gr_scores_check(scores, images * views, classes, output, err))
+        return false;
+    for (int64_t n = 0; n < images; n++)
         for (int64_t c = 0; c < classes; c++) {
             double sum = 0;
-            for (int64_t v = 0; v < views; v++) {
-                const float score = scores[(n * views + v) * classes + c];
-                sum += (double)score;
-                negative = negative || score < 0;
-            }
+            for (int64_t v = 0; v < views; v++)
+                sum += (double)scores[(n * views + v) * classes + c];
             averages[n * classes + c] = (float)(sum / (double)views);
-            total += sum / (double)views;
         }
-        if (negative || fabs(total - 1) > 1e-3)
-            return gr_fail(err, GR_ERR_MODEL,
-                           "'%s' is no softmax, so views cannot be averaged: its values add up to "
-                           "%g",
-                           output, total);
-    }
     return true;
 }
 

@@ -10,9 +10,13 @@
 const char *gr_scores_output(const struct gr_model *model, struct gr_error *err);
 
 /*
- * Averages the views of each image: from [images, views, classes] to [images, classes]. A model
- * error names the output where a row is no distribution, as a softmax's is.
+ * That each of the N rows is a distribution, as a softmax's is; else a model error that names the
+ * output.
  */
+bool gr_scores_check(const float *scores, int64_t N, int64_t classes, const char *output,
+                     struct gr_error *err);
+
+/* Averages the views of each image, checked so: [images, views, classes] to [images, classes]. */
 bool gr_scores_average(const float *scores, int64_t images, int64_t views, int64_t classes,
                        const char *output, float *averages, struct gr_error *err);
 

@@ -1,6 +1,7 @@
 /*
- * Text files, by the first byte: a list of images with labels and a file of class names, a list of
- * synsets and the labels that go with it, a pattern of shards, the names of class folders.
+ * Lists, by the first byte: a list of images with labels and a file of class names, a list of
+ * synsets (text or MATLAB's) and the labels that go with it, a pattern of shards, the names of
+ * class folders.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -16,6 +16,7 @@
 #include "fuzz.h"
 #include "shard_case.h"
 #include "support/make_jpeg.h"
+#include "support/make_mat.h"
 #include "support/make_png.h"
 #include "train/checkpoint.h"
 
@@ -135,6 +136,17 @@ static void save_lists(struct seed *seed)
     add_part(seed, synsets, strlen(synsets));
     add_text(seed, ids);
     save(seed, "lists", "synsets");
+    for (int packed = 0; packed < 2; packed++) {
+        static const struct gr_make_mat_synset kit[] = {{1, "n02", "bird, fowl", 0},
+                                                        {2, "n01", "cat", 0}};
+        size_t size;
+        uint8_t *mat = gr_make_mat(kit, 2, packed, &size);
+        add(seed, "\1", 1);
+        add_part(seed, mat, size);
+        add_text(seed, ids);
+        save(seed, "lists", packed ? "meta_packed" : "meta");
+        free(mat);
+    }
 }
 
 /* Of a run: what happened, epochs, steps, confusion matrix. */
