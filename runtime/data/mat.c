@@ -1,6 +1,7 @@
 /*
  * MATLAB's files; see mat.h. The format is MathWorks' "MAT-File Format", level 5: elements of a tag
- * (type, bytes) and data, which hold other elements.
+ * (type, bytes) and data, which hold other elements. libmatio reads it all, but needs HDF5 for it,
+ * and of what strangers hand out only one array matters here.
  */
 #include "data/mat.h"
 
@@ -147,7 +148,7 @@ static bool find(struct gr_mat *mat, size_t size, const char *name, struct gr_er
         if (!take(&at, end, &array))
             return damaged(mat, err);
         if (array.type == COMPRESSED) {
-            size_t unpacked;
+            size_t unpacked = 0;
             if (!unpack(mat, &array, &unpacked, err))
                 return false;
             const uint8_t *inside = mat->unpacked.data;
