@@ -307,6 +307,56 @@ static void what_a_run_began_on_is_compared(void **state)
                                    "digits may differ: batch is 16, not 8\n");
 }
 
+static bool go_on_with(const char *run, const char *text, const char *const *sets,
+                       struct gr_error *err)
+{
+    struct gr_train_result result;
+    struct gr_model *model = gr_api_load("model", text, 1, sets);
+    const struct gr_train_options options = {.out = run, .resume = run, .epochs = 2};
+    const bool ok = gr_train(model, &options, &result, err);
+    gr_model_free(model);
+    return ok;
+}
+
+static void a_model_that_changed_is_told_by_its_keys(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    static const char *const sets[] = {"train.learning_rate={cosine: {base: 0.01}}",
+                                       "nodes.drop1.p=0.5",
+                                       "train.optimizer.sgd.nesterov=true",
+                                       "data.train.transform=[scale]",
+                                       "class_names=[n, e, s, w]",
+                                       NULL};
+    static const char *const other_times[] = {"train.checkpoint={steps: 2}", NULL};
+    const char *run = gr_api_path("run");
+    train(run, NULL, 1, 0);
+    gr_api_ok(go_on_with(run, gr_api_tiny, other_times, &err), &err);
+    gr_tool_lacks(gr_api_log(), "another model");
+    gr_api_ok(go_on_with(run, gr_api_tiny, sets, &err), &err);
+    gr_tool_contains(
+        gr_api_log(),
+        "the run goes on with another model than it was trained with: class_names is another list; "
+        "nodes.drop1.p is 0.5, not 0.2; train.optimizer.sgd.nesterov is new; and 3 more\n");
+}
+
+/* Nodes that are gone would otherwise not be missed: what they learned is in the file alone. */
+static void a_model_of_other_shapes_does_not_go_on(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    static const char *const wider[] = {"nodes.conv1.out_channels=16", NULL};
+    static const char *const fewer[] = {"nodes.relu1.op=tanh", NULL};
+    const char *run = gr_api_path("run");
+    train(run, NULL, 1, 0);
+    assert_false(go_on_with(run, gr_api_tiny, wider, &err));
+    assert_int_equal(err.status, GR_ERR_DATA);
+    gr_tool_contains(err.message, "'conv1.weight' is 8×3×3×3, but the model's is 16×3×3×3");
+    gr_tool_contains(gr_api_log(), "trained with: nodes.conv1.out_channels is 16, not 8\n");
+    gr_api_ok(go_on_with(run, gr_api_tiny, fewer, (err = (struct gr_error){0}, &err)), &err);
+    gr_tool_contains(gr_api_log(), "trained with: nodes.relu1.op is tanh, not relu\n");
+}
+
 /* ---- divergence -------------------------------------------------------------------------- */
 
 /* The update spoils a weight after the last loss that is looked at. */
@@ -352,6 +402,8 @@ int main(void)
         TEST(the_newest_are_kept),
         TEST(a_folder_belongs_to_one_process),
         TEST(what_a_run_began_on_is_compared),
+        TEST(a_model_that_changed_is_told_by_its_keys),
+        TEST(a_model_of_other_shapes_does_not_go_on),
         TEST(a_state_with_nan_never_becomes_a_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
