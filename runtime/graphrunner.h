@@ -462,7 +462,7 @@ struct gr_train_options {
     int64_t batch;         /* 0: as the model says */
     enum gr_precision precision;
     bool no_memory_plan;
-    size_t memory_budget; /* of the training step, as in gr_plan_options; 0: no bound */
+    size_t memory_budget; /* of the training step alone, as in gr_plan_options; 0: no bound */
     int64_t max_corrupt;  /* unreadable images it bears; 0: the usual 100, negative: none */
     gr_progress_fn *progress;
     void *progress_user;

@@ -153,6 +153,11 @@ static void a_map_finds_what_was_put_and_nothing_else(void **state)
         assert_ptr_equal(gr_map_get(&map, gr_pool_printf(&pool, "node%d", i)), &values[i]);
     assert_null(gr_map_get(&map, "node3000"));
     assert_null(gr_map_get(&map, ""));
+    assert_true(gr_map_put(&map, gr_pool_printf(&pool, "node%d", 7), &values[8]));
+    assert_int_equal(map.count, 3000);
+    assert_ptr_equal(gr_map_get(&map, "node7"), &values[8]);
+    for (int i = 0; i < 3000; i++) /* the entries are in the order of their coming */
+        assert_string_equal(map.entries[i].key, gr_pool_printf(&pool, "node%d", i));
     gr_map_release(&map);
     assert_null(gr_map_get(&map, "node1"));
     gr_pool_release(&pool);

@@ -14,6 +14,7 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +308,99 @@ static void what_a_run_began_on_is_compared(void **state)
                                    "digits may differ: batch is 16, not 8\n");
 }
 
+static bool go_on_with(const char *run, const char *text, const char *const *sets,
+                       struct gr_error *err)
+{
+    struct gr_train_result result;
+    struct gr_model *model = gr_api_load("model", text, 1, sets);
+    const struct gr_train_options options = {.out = run, .resume = run, .epochs = 2};
+    const bool ok = gr_train(model, &options, &result, err);
+    gr_model_free(model);
+    return ok;
+}
+
+static void a_model_that_changed_is_told_by_its_keys(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    static const char *const sets[] = {"train.learning_rate={cosine: {base: 0.01}}",
+                                       "nodes.drop1.p=0.5",
+                                       "train.optimizer.sgd.nesterov=true",
+                                       "data.train.transform=[scale]",
+                                       "class_names=[n, e, s, w]",
+                                       NULL};
+    static const char *const other_times[] = {"train.checkpoint={steps: 2}", NULL};
+    const char *run = gr_api_path("run");
+    train(run, NULL, 1, 0);
+    gr_api_ok(go_on_with(run, gr_api_tiny, other_times, &err), &err);
+    gr_tool_lacks(gr_api_log(), "another model");
+    gr_api_ok(go_on_with(run, gr_api_tiny, sets, &err), &err);
+    gr_tool_contains(
+        gr_api_log(),
+        "the run goes on with another model than it was trained with: class_names is another list; "
+        "nodes.drop1.p is 0.5, not 0.2; train.optimizer.sgd.nesterov is new; and 3 more\n");
+}
+
+/* Nodes that are gone would otherwise not be missed: what they learned is in the file alone. */
+static void a_model_of_other_shapes_does_not_go_on(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    static const char *const wider[] = {"nodes.conv1.out_channels=16", NULL};
+    static const char *const fewer[] = {"nodes.relu1.op=tanh", NULL};
+    const char *run = gr_api_path("run");
+    train(run, NULL, 1, 0);
+    assert_false(go_on_with(run, gr_api_tiny, wider, &err));
+    assert_int_equal(err.status, GR_ERR_DATA);
+    gr_tool_contains(err.message, "'conv1.weight' is 8×3×3×3, but the model's is 16×3×3×3");
+    gr_tool_contains(gr_api_log(), "trained with: nodes.conv1.out_channels is 16, not 8\n");
+    gr_api_ok(go_on_with(run, gr_api_tiny, fewer, (err = (struct gr_error){0}, &err)), &err);
+    gr_tool_contains(gr_api_log(), "trained with: nodes.relu1.op is tanh, not relu\n");
+}
+
+/* ---- times ------------------------------------------------------------------------------- */
+
+/* Of the lines of a file with that stage and steps from..to: the sum of a figure. */
+static double sum_of(const char *path, const char *stage, int64_t from, int64_t to, const char *key)
+{
+    size_t length;
+    double sum = 0;
+    char *text = gr_run_files_read(path, &length);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        json_t *json = gr_tool_parse(line);
+        const double step = gr_tool_number(json, "step");
+        if (strcmp(json_string_value(json_object_get(json, "stage")), stage) == 0 &&
+            step >= (double)from && step <= (double)to)
+            sum += gr_tool_number(json, key);
+        json_decref(json);
+    }
+    free(text);
+    return sum;
+}
+
+static void an_epoch_in_two_parts_is_timed_whole(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    const char *run = gr_api_path("run");
+    const char *metrics = gr_api_path("run/metrics.jsonl"), *steps = gr_api_path("run/steps.jsonl");
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, NULL);
+    const struct gr_train_options options = {.out = run, .steps = STEPS + 4};
+    gr_api_ok(gr_train(model, &options, &result, &err), &err);
+    gr_model_free(model);
+    assert_int_equal(result.steps, STEPS + 4);
+    train(run, run, 3, 0);
+    for (int64_t epoch = 1; epoch <= 3; epoch++) {
+        const int64_t from = (epoch - 1) * STEPS + 1, to = epoch * STEPS;
+        const double seconds = sum_of(metrics, "train", to, to, "seconds");
+        const double rate = sum_of(metrics, "train", to, to, "images_per_second");
+        const double in_steps = sum_of(steps, "step", from, to, "seconds");
+        assert_true(fabs(rate * seconds - STEPS * 8) < 1e-3);
+        assert_true(seconds > 0.999 * in_steps && in_steps > 0);
+    }
+}
+
 /* ---- divergence -------------------------------------------------------------------------- */
 
 /* The update spoils a weight after the last loss that is looked at. */
@@ -352,6 +446,9 @@ int main(void)
         TEST(the_newest_are_kept),
         TEST(a_folder_belongs_to_one_process),
         TEST(what_a_run_began_on_is_compared),
+        TEST(a_model_that_changed_is_told_by_its_keys),
+        TEST(a_model_of_other_shapes_does_not_go_on),
+        TEST(an_epoch_in_two_parts_is_timed_whole),
         TEST(a_state_with_nan_never_becomes_a_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

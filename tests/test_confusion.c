@@ -1,5 +1,6 @@
 /*
  * The confusion matrix drawn as PNG: each cell has the colour of its share, and nothing is cut off.
+ * And as a table: names are quoted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "support/folder.h"
+#include "support/run_files.h"
 #include "train/confusion_drawing.h"
 
 static const char *name_of(const void *user, int64_t index, char *buffer, size_t size)
@@ -109,6 +111,37 @@ static void a_thousand_classes_fit(void **state)
     expect_cells(1000);
 }
 
+static const char *odd_name(const void *user, int64_t index, char *buffer, size_t size)
+{
+    static const char *const names[] = {"a,b", "say \"cheese\"", "two\nlines", "", "=1+1"};
+    (void)user;
+    snprintf(buffer, size, "%s", names[index]);
+    return buffer;
+}
+
+/* RFC 4180: quotes around, and those within doubled. A class without a name goes by its number. */
+static void names_are_quoted_in_tables(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    char path[GR_FOLDER_PATH];
+    size_t length;
+    struct gr_confusion confusion;
+    assert_true(gr_confusion_init(&confusion, 5, &err));
+    confusion.counts[1 * 5 + 2] = 7;
+    gr_folder_file("odd.csv", path);
+    assert_true(gr_confusion_write(&confusion, "", odd_name, NULL, path, &err));
+    char *text = gr_run_files_read(path, &length);
+    assert_string_equal(text, "label,\"a,b\",\"say \"\"cheese\"\"\",\"two\nlines\",3,\"=1+1\"\n"
+                              "\"a,b\",0,0,0,0,0\n"
+                              "\"say \"\"cheese\"\"\",0,0,7,0,0\n"
+                              "\"two\nlines\",0,0,0,0,0\n"
+                              "3,0,0,0,0,0\n"
+                              "\"=1+1\",0,0,0,0,0\n");
+    free(text);
+    gr_confusion_release(&confusion);
+}
+
 static void what_cannot_be_written_is_named(void **state)
 {
     (void)state;
@@ -124,6 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_cell_has_the_colour_of_its_share),
         cmocka_unit_test(a_thousand_classes_fit),
+        cmocka_unit_test(names_are_quoted_in_tables),
         cmocka_unit_test(what_cannot_be_written_is_named),
     };
     return cmocka_run_group_tests(tests, gr_folder_set_up, gr_folder_tear_down);

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/map.h"
 #include "base/text.h"
 #include "model/document.h"
 #include "model/model_file.h"
@@ -114,6 +115,60 @@ static void mistakes_without_number_are_told_soon(void **state)
     refuses_model(text.data, NULL, "which no node or input is named");
     gr_text_release(&text);
     assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 30); /* a tenth, without sanitizers */
+}
+
+enum { LOW = 20, LEVELS = 16, BLOCK = 4 }; /* 2^16 names of 64 letters with 20 bits in common */
+
+/* FNV-1a, without a secret: its low bits depend on low bits alone. */
+static uint32_t fnv(uint32_t hash, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)text[i]) * UINT32_C(16777619);
+    return hash & ((1 << LOW) - 1);
+}
+
+static void write_block(char block[BLOCK + 1], uint32_t n)
+{
+    for (int i = 0; i < BLOCK; i++)
+        block[i] = (char)('a' + (n >> 4 * i) % 16);
+}
+
+/* Two blocks of letters that lead from a hash to the same one, which is returned. */
+static uint32_t collide(uint32_t from, char pair[2][BLOCK + 1])
+{
+    static uint32_t seen[1 << LOW];
+    memset(seen, 0, sizeof seen);
+    for (uint32_t n = 1;; n++) {
+        write_block(pair[1], n);
+        const uint32_t to = fnv(from, pair[1], BLOCK);
+        if (seen[to]) {
+            write_block(pair[0], seen[to]);
+            return to;
+        }
+        seen[to] = n;
+    }
+}
+
+/* Whoever knows where names meet can make searching for each a walk along all the others. */
+static void names_made_to_meet_in_a_table_cost_no_more_than_others(void **state)
+{
+    (void)state;
+    static char pairs[LEVELS][2][BLOCK + 1], names[1 << LEVELS][LEVELS * BLOCK + 1];
+    struct gr_map map = {0};
+    uint32_t hash = fnv(UINT32_C(2166136261), "", 0);
+    for (int level = 0; level < LEVELS; level++)
+        hash = collide(hash, pairs[level]);
+    for (int i = 0; i < 1 << LEVELS; i++) {
+        for (int level = 0; level < LEVELS; level++)
+            strcat(names[i], pairs[level][i >> level & 1]);
+        assert_int_equal(fnv(UINT32_C(2166136261), names[i], LEVELS * BLOCK), hash);
+    }
+    const clock_t start = clock();
+    for (int i = 0; i < 1 << LEVELS; i++)
+        assert_true(gr_map_put(&map, names[i], names[i]));
+    assert_int_equal(map.count, 1 << LEVELS);
+    assert_true((double)(clock() - start) / CLOCKS_PER_SEC < 3); /* a hundredth; once 12 s */
+    gr_map_release(&map);
 }
 
 static void names_in_a_model_hold_no_control_characters(void **state)
@@ -263,6 +318,7 @@ int main(void)
         SENTENCE(aliases_within_aliases_are_no_deeper_than_what_is_written),
         SENTENCE(keys_of_a_mapping_and_parts_of_an_override_are_bounded),
         SENTENCE(mistakes_without_number_are_told_soon),
+        SENTENCE(names_made_to_meet_in_a_table_cost_no_more_than_others),
         SENTENCE(names_in_a_model_hold_no_control_characters),
         SENTENCE(a_name_deep_in_blocks_is_bounded),
         SENTENCE(class_names_come_from_text_files_only),

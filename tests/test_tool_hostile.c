@@ -93,6 +93,37 @@ static void names_in_archives_and_folders_command_no_terminal(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* U+009B is ESC [ in one character. In JSON it stays what it is, but a terminal does not see it. */
+static void names_with_controls_above_ascii_command_no_terminal(void **state)
+{
+    (void)state;
+    static const char name[] = "photos/a\xc2\x9b"
+                               "31msh\xc2\x85×";
+    struct gr_tool_streams streams = {0};
+    assert_int_equal(mkdir(at("photos"), 0700), 0);
+    assert_int_equal(mkdir(at(name), 0700), 0);
+    char image[64];
+    snprintf(image, sizeof image, "%s/1.jpg", name);
+    gr_tool_save(at(image), "no image");
+    struct gr_outcome outcome = gr_tool_run(4, "data", "check", at("photos"), NULL);
+    gr_tool_contains(outcome.out, "a??31msh??×/1.jpg");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(4, "data", "check", at("photos"), "--json", NULL);
+    gr_tool_contains(outcome.out, name);
+    gr_tool_lacks(outcome.err, "\xc2\x9b");
+    json_decref(gr_tool_parse(outcome.out));
+    gr_outcome_release(&outcome);
+    const int terminal = gr_tool_terminal(80, &streams.out);
+    const pid_t pid = gr_tool_start(&streams, "data", "check", at("photos"), "--json", NULL);
+    char *text = gr_tool_terminal_read(terminal);
+    outcome = gr_tool_end(4, pid);
+    gr_tool_contains(text, "a\\u009B31msh\\u0085\\u00D7/1.jpg");
+    gr_tool_lacks(text, "\xc2");
+    gr_outcome_release(&outcome);
+    close(terminal);
+    free(text);
+}
+
 /* ---- folders ----------------------------------------------------------------------------- */
 
 static void training_writes_through_no_link_in_its_folder(void **state)
@@ -196,6 +227,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(names_of_files_command_no_terminal),
         TEST(names_in_archives_and_folders_command_no_terminal),
+        TEST(names_with_controls_above_ascii_command_no_terminal),
         TEST(training_writes_through_no_link_in_its_folder),
         TEST(a_report_is_not_written_through_a_link_in_the_run),
         TEST(a_pack_is_not_written_through_a_link_in_its_folder),

@@ -2,7 +2,7 @@
  * The graph-runner tool at work: a small model trained, evaluated, asked, and fed tensors.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* posix_openpt */
+#define _GNU_SOURCE /* setenv */
 #endif
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "graphrunner.h"
@@ -255,48 +254,17 @@ static void samples_of_the_data_are_predicted_with_their_labels(void **state)
 
 /* ---- on a terminal ----------------------------------------------------------------------- */
 
-/* Reads what the terminal shows until the other side closes. */
-static char *read_terminal(int terminal)
-{
-    size_t length = 0;
-    enum { CAPACITY = 1 << 20 };
-    char *text = malloc(CAPACITY);
-    assert_non_null(text);
-    for (ssize_t got;
-         length < CAPACITY - 1 && (got = read(terminal, text + length, CAPACITY - 1 - length)) > 0;)
-        length += (size_t)got;
-    text[length] = '\0';
-    return text;
-}
-
-/* A terminal of that many columns; *name is what the tool opens. Skips the test if there is none.
- */
-static int open_terminal(unsigned short columns, const char **name)
-{
-    const struct winsize size = {.ws_row = 24, .ws_col = columns};
-    const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (terminal < 0 || grantpt(terminal) || unlockpt(terminal) || !(*name = ptsname(terminal)) ||
-        access(*name, R_OK | W_OK)) {
-        print_message("no terminal can be had here (%s): is /dev/pts mounted?\n", strerror(errno));
-        if (terminal >= 0)
-            close(terminal);
-        skip();
-    }
-    assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
-    return terminal;
-}
-
 static void on_a_terminal_one_line_is_rewritten_and_fits(void **state)
 {
     (void)state;
     enum { COLUMNS = 50 };
     struct gr_tool_streams streams = {0};
-    const int terminal = open_terminal(COLUMNS, &streams.err);
+    const int terminal = gr_tool_terminal(COLUMNS, &streams.err);
     setenv("NO_COLOR", "1", 1);
     setenv("TERM", "xterm", 1);
     const pid_t pid = gr_tool_start(&streams, "train", gr_tool_model(), "--out", run_folder,
                                     "--epochs", "2", NULL);
-    char *text = read_terminal(terminal);
+    char *text = gr_tool_terminal_read(terminal);
     struct gr_outcome outcome = gr_tool_end(0, pid);
     unsetenv("NO_COLOR");
     close(terminal);

@@ -186,27 +186,85 @@ static void a_folder_gone_for_a_while_costs_nothing(void **state)
 {
     (void)state;
     struct gr_error err = {0};
-    struct plan plan = {5, 16, move_away, move_back};
+    struct plan plan = {5, 7, move_away, move_back}; /* steps 6 and 8 are saved */
     const char *whole = reference(), *run = gr_api_path("run");
     gr_api_ok(train(run, NULL, &plan, &err), &err);
     gr_tool_contains(gr_api_log(), "is not saved: ");
     gr_tool_contains(gr_api_log(), "No such file or directory; training goes on");
     assert_int_equal(count(gr_api_log(), "tries again"), 1);
+    gr_tool_contains(gr_api_log(), "run is gone and will be made anew)\n");
+    gr_tool_lacks(gr_api_log(), "is made anew");
     gr_run_files_expect_same(whole, run);
 }
 
-static void a_folder_gone_for_good_is_told_at_the_end(void **state)
+static void a_folder_moved_away_for_good_is_made_anew(void **state)
 {
     (void)state;
     struct gr_error err = {0};
     struct plan plan = {5, 0, move_away, move_back};
-    const char *whole = reference();
+    const char *whole = reference(), *run = gr_api_path("run"), *away = gr_api_path("away");
+    gr_api_ok(train(run, NULL, &plan, &err), &err);
+    gr_tool_contains(gr_api_log(), "run was removed and is made anew; ");
+    gr_tool_contains(gr_api_log(), "is saved again: ");
+    gr_run_files_expect_same(whole, run);
+    gr_api_ok(train(away, away, NULL, &err), &err); /* what was moved can go on, too */
+    gr_run_files_expect_same(whole, away);
+}
+
+static void remove_run(void)
+{
+    char command[2 * GR_FOLDER_PATH];
+    const char *run = gr_api_path("run"); /* where a checkpoint may appear meanwhile */
+    snprintf(command, sizeof command, "while [ -e '%s' ]; do rm -rf '%s'; done", run, run);
+    assert_int_equal(system(command), 0);
+}
+
+/* A state that was in the folder alone. */
+static void bring_back(const char *name)
+{
+    char whole[64], run[64];
+    snprintf(whole, sizeof whole, "whole/%s", name);
+    snprintf(run, sizeof run, "run/%s", name);
+    if (access(gr_api_path(run), F_OK) != 0)
+        assert_int_equal(link(gr_api_path(whole), gr_api_path(run)), 0);
+}
+
+/* Lines that were written before are there, too: the file that was removed is still open. */
+static void a_removed_folder_is_made_anew(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const char *whole = reference(), *run = gr_api_path("run");
+    for (int64_t step = 3; step <= 21; step += 6) {
+        struct plan plan = {step, 0, remove_run, mend_disk};
+        gr_api_ok(train(run, NULL, &plan, &err), &err);
+        if (step > 7) /* the best epoch may have been before */
+            bring_back("best.safetensors");
+        if (step > 20)
+            bring_back("step-000000020.safetensors");
+        gr_run_files_expect_same(whole, run);
+        remove_run();
+    }
+}
+
+static void replace_run(void)
+{
+    remove_run();
+    assert_int_equal(mkdir(gr_api_path("run"), 0700), 0);
+    assert_int_equal(symlink(gr_api_path("mine"), gr_api_path("run/steps.jsonl")), 0);
+}
+
+/* What a stranger has put there instead is not written through. */
+static void no_link_that_came_in_place_of_a_folder_is_followed(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct plan plan = {5, 0, replace_run, mend_disk};
     assert_false(train(gr_api_path("run"), NULL, &plan, &err));
     assert_int_equal(err.status, GR_ERR_RUNTIME);
     gr_tool_contains(err.message, "the state after step 21 is not saved: ");
-    err = (struct gr_error){0};
-    gr_api_ok(train(gr_api_path("away"), gr_api_path("away"), NULL, &err), &err);
-    gr_run_files_expect_same(whole, gr_api_path("away"));
+    gr_tool_contains(err.message, "run/steps.jsonl is a link that leads elsewhere");
+    assert_int_not_equal(access(gr_api_path("mine"), F_OK), 0);
 }
 
 static void a_run_that_cannot_be_saved_at_all_does_not_begin(void **state)
@@ -290,7 +348,9 @@ int main(void)
         TEST(a_disk_full_for_a_while_costs_nothing),
         TEST(a_disk_full_to_the_end_is_told_at_the_end),
         TEST(a_folder_gone_for_a_while_costs_nothing),
-        TEST(a_folder_gone_for_good_is_told_at_the_end),
+        TEST(a_folder_moved_away_for_good_is_made_anew),
+        TEST(a_removed_folder_is_made_anew),
+        TEST(no_link_that_came_in_place_of_a_folder_is_followed),
         TEST(a_run_that_cannot_be_saved_at_all_does_not_begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -273,7 +273,7 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(trace),
      .value = "FILE",
      .doc = "write when each node ran, for Perfetto or chrome://tracing"},
-    GR_MEMORY_BUDGET_OPTION,
+    GR_MEMORY_BUDGET_OPTION(""),
     GR_NO_MEMORY_PLAN_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},

@@ -208,7 +208,7 @@ static const struct gr_option options[] = {
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(no_fusion),
      .doc = "each node as written, none taken over by another"},
-    GR_MEMORY_BUDGET_OPTION,
+    GR_MEMORY_BUDGET_OPTION(""),
     {.name = NULL},
 };
 

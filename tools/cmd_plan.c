@@ -213,7 +213,7 @@ static const struct gr_option options[] = {
      .type = GR_OPTION_FLAG,
      .offset = GR_FIELD(nodes),
      .doc = "list the nodes as well, with where their outputs lie"},
-    GR_MEMORY_BUDGET_OPTION,
+    GR_MEMORY_BUDGET_OPTION(""),
     GR_NO_MEMORY_PLAN_OPTION,
     GR_JSON_OPTION,
     {.name = NULL},

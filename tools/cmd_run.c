@@ -246,7 +246,7 @@ static const struct gr_option options[] = {
      .offset = GR_FIELD(save_weights),
      .value = "FILE",
      .doc = "write the weights, as they are after the steps"},
-    GR_MEMORY_BUDGET_OPTION,
+    GR_MEMORY_BUDGET_OPTION(""),
     GR_NO_MEMORY_PLAN_OPTION,
     {.name = NULL},
 };

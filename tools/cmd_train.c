@@ -197,7 +197,8 @@ static const struct gr_option options[] = {
          "step changed, their ratio, and the share of dead ReLUs: channels that are 0 for the "
          "whole batch"},
     GR_MAX_CORRUPT_OPTION,
-    GR_MEMORY_BUDGET_OPTION,
+    GR_MEMORY_BUDGET_OPTION("; validation, decoding, and the copy of the "
+                            "state that is being saved come on top"),
     GR_NO_MEMORY_PLAN_OPTION,
     {.name = NULL},
 };

@@ -65,10 +65,11 @@ struct gr_option {
         .name = "no-memory-plan", .type = GR_OPTION_FLAG, .offset = GR_FIELD(no_memory_plan),      \
         .doc = "give every value memory of its own; same results"                                  \
     }
-#define GR_MEMORY_BUDGET_OPTION                                                                    \
+#define GR_MEMORY_BUDGET_OPTION(more)                                                              \
     {                                                                                              \
         .name = "memory-budget", .type = GR_OPTION_BYTES, .offset = GR_FIELD(memory_budget),       \
-        .value = "BYTES", .doc = "fit a training step into 900M or 1.5G by computing some again"   \
+        .value = "BYTES",                                                                          \
+        .doc = "fit a training step into 900M or 1.5G by computing some again" more                \
     }
 #define GR_MAX_CORRUPT_OPTION                                                                      \
     {                                                                                              \

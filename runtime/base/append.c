@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -69,6 +70,44 @@ bool gr_append_cut_lines(struct gr_append *append, int64_t most, int64_t *kept,
     const off_t end = end_of_lines(append->fd, most, kept);
     return (end >= 0 && ftruncate(append->fd, end) == 0) ||
            gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot cut", append->path);
+}
+
+/* All that is in a file, to another. */
+static bool copy_all(int from, int to)
+{
+    char buffer[1 << 16];
+    off_t at = 0;
+    for (ssize_t n; (n = pread(from, buffer, sizeof buffer, at)) != 0;) {
+        if (n < 0 && errno != EINTR)
+            return false;
+        for (ssize_t done = 0, m; n > 0 && done < n; done += m) {
+            m = write(to, buffer + done, (size_t)(n - done));
+            if (m < 0 && errno != EINTR)
+                return false;
+            m = m < 0 ? 0 : m;
+        }
+        at += n > 0 ? n : 0;
+    }
+    return true;
+}
+
+bool gr_append_renew(struct gr_append *append, struct gr_error *err)
+{
+    struct stat ours, there;
+    if (fstat(append->fd, &ours) == 0 && stat(append->path, &there) == 0 &&
+        ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+        return true;
+    const int fd =
+        open(append->path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0 || !copy_all(append->fd, fd)) {
+        gr_fail_system(err, GR_ERR_RUNTIME, errno, "cannot make anew", append->path);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    close(append->fd);
+    append->fd = fd;
+    return true;
 }
 
 int gr_append_fd(const struct gr_append *append)

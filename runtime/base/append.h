@@ -31,6 +31,14 @@ bool gr_append_write(struct gr_append *append, const void *data, size_t bytes,
 bool gr_append_cut_lines(struct gr_append *append, int64_t most, int64_t *kept,
                          struct gr_error *err);
 
+/*
+ * Where the file is no longer at its path, because its folder was removed: makes it anew there,
+ * with all that was written to it, and goes on in that one. What is there instead is overwritten,
+ * but no link followed. False and *err on failure: then nothing has changed, and a later call tries
+ * again.
+ */
+bool gr_append_renew(struct gr_append *append, struct gr_error *err);
+
 int gr_append_fd(const struct gr_append *append);
 
 /* Ends it; NULL is fine. False and *err when some of it could not be written, to the last. */

@@ -276,9 +276,10 @@ static struct gr_doc *parse_alias(struct parse *parse, const yaml_event_t *event
     size_t count = 0;
     if (parse->maker->diagnostics->count < ANCHORS_TOLD)
         names = gr_pool_array(parse->maker->pool, parse->anchors.count + 1, sizeof *names);
-    for (size_t i = 0; names && i < parse->anchors.capacity; i++)
-        if (parse->anchors.entries[i].key)
-            names[count++] = parse->anchors.entries[i].key;
+    while (names && count < parse->anchors.count) {
+        names[count] = parse->anchors.entries[count].key;
+        count++;
+    }
     gr_diagnose(parse->maker->diagnostics, mark, NULL,
                 names ? gr_nearest(name, names, count) : NULL,
                 "no anchor '&%s' comes before this alias", name);

@@ -140,9 +140,8 @@ const char *gr_reader_nearest_of(struct gr_reader *reader, const char *word,
     const char **names = gr_pool_array(reader->pool, count + 1, sizeof *names);
     count = 0;
     for (size_t m = 0; names && m < n_maps; m++)
-        for (size_t i = 0; i < maps[m]->capacity; i++)
-            if (maps[m]->entries[i].key)
-                names[count++] = maps[m]->entries[i].key;
+        for (size_t i = 0; i < maps[m]->count; i++)
+            names[count++] = maps[m]->entries[i].key;
     return gr_reader_nearest(reader, word, names);
 }
 

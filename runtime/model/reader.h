@@ -9,7 +9,7 @@
  *     variables.c    ${VAR} and the $(parameters) of blocks, by expressions.c
  *     blocks.c       nodes and block uses -> one flat list of drafts
  *     nodes.c        drafts -> nodes with attributes, in topological order
- *     sections.c     inputs, class names, train, data
+ *     sections.c     inputs, class names, data; sections_train.c: train
  *     model_graph.c  nodes -> graph, which checks the shapes
  *     resolved.c     the tree as it is now -> YAML
  *
@@ -202,9 +202,10 @@ bool gr_nodes_read(struct gr_reader *reader);
 /* A usage error if one of options->freeze matches no node with parameters. */
 bool gr_nodes_check_freeze(const struct gr_reader *reader, struct gr_error *err);
 
-/* ---- sections.c -------------------------------------------------------------------------- */
+/* ---- sections.c, sections_train.c -------------------------------------------------------- */
 
 bool gr_sections_inputs(struct gr_reader *reader);
+bool gr_sections_train(struct gr_reader *reader);
 bool gr_sections_rest(struct gr_reader *reader); /* class_names, train, data */
 
 /* ---- model_graph.c ----------------------------------------------------------------------- */

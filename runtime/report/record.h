@@ -47,6 +47,12 @@ struct gr_record_epoch {
     struct gr_record_stage train, val;
 };
 
+/* What the training steps after one come to together. */
+struct gr_record_sum {
+    int64_t after; /* that step */
+    double images, seconds, wait;
+};
+
 /* Zero-initialised is empty. */
 struct gr_record {
     struct gr_pool pool; /* of the texts */
@@ -57,6 +63,7 @@ struct gr_record {
     struct gr_record_epoch *epochs; /* rising */
     size_t n_epochs, epochs_capacity;
     struct gr_curve curve;
+    struct gr_record_sum sum;      /* of the steps that are read; `after` is to be set before */
     struct gr_confusion confusion; /* counts NULL: there is none */
     const char **class_names;      /* [confusion.classes], texts may be NULL; or NULL */
 };

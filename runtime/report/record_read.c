@@ -85,6 +85,15 @@ static double not_negative(double value)
     return value >= 0 ? value : 0;
 }
 
+static void add_to(struct gr_record_sum *sum, const struct gr_curve_step *step)
+{
+    if (step->step <= sum->after)
+        return;
+    sum->images += step->images;
+    sum->seconds += step->seconds;
+    sum->wait += step->wait;
+}
+
 static bool take_step(struct gr_record *record, const json_t *object, struct gr_error *err)
 {
     const double step = number(object, "step");
@@ -96,6 +105,7 @@ static bool take_step(struct gr_record *record, const json_t *object, struct gr_
                                           .images = not_negative(number(object, "images")),
                                           .seconds = not_negative(number(object, "seconds")),
                                           .wait = not_negative(number(object, "wait_seconds"))};
+    add_to(&record->sum, &figures);
     return gr_curve_add(&record->curve, &figures, err);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/changes.h"
 #include "model/safetensors.h"
 #include "model/tuning_file.h"
 #include "train/made_on.h"
@@ -211,7 +212,20 @@ bool gr_checkpoint_restore(const struct gr_checkpoint *checkpoint, struct gr_mod
     return gr_model_read(model, checkpoint->file, checkpoint->path, true, err);
 }
 
-/* ---- kernels ----------------------------------------------------------------------------- */
+/* ---- going on ---------------------------------------------------------------------------- */
+
+/* It may be meant (another rate), or a mistake that would show too late or never. */
+static void tell_changes(const struct gr_checkpoint *checkpoint, const struct gr_model *model)
+{
+    const char *before = gr_tensor_file_metadata(checkpoint->file, "resolved");
+    struct gr_text changes = {0};
+    if (before)
+        gr_resolved_changes(&changes, before, gr_model_resolved(model));
+    if (changes.data)
+        gr_log(model->context, GR_LOG_WARNING,
+               "the run goes on with another model than it was trained with: %s", changes.data);
+    gr_text_release(&changes);
+}
 
 void gr_checkpoint_recall(const struct gr_checkpoint *checkpoint, const struct gr_model *model,
                           const struct gr_plan_options *options)
@@ -220,6 +234,7 @@ void gr_checkpoint_recall(const struct gr_checkpoint *checkpoint, const struct g
     const char *kernels = gr_tensor_file_metadata(checkpoint->file, "kernels");
     const bool same = gr_made_on_compare(checkpoint->file, context, options);
     struct gr_error err = {0};
+    tell_changes(checkpoint, model);
     if (kernels && context->tuning &&
         !gr_tuning_parse(context->tuning, kernels, checkpoint->path,
                          context->ops->machine(context->backend), &err) &&

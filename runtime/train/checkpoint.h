@@ -53,7 +53,8 @@ bool gr_checkpoint_find(struct gr_checkpoint *checkpoint, const struct gr_model 
 
 /*
  * Takes over the choices of kernels, before the plan is made. Where threads, machine, versions or
- * batch are others than the checkpoint's, one warning says which.
+ * batch are others than the checkpoint's, one warning says which; and another, where the model is
+ * another than it was, what of it.
  */
 void gr_checkpoint_recall(const struct gr_checkpoint *checkpoint, const struct gr_model *model,
                           const struct gr_plan_options *options);

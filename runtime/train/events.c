@@ -198,6 +198,11 @@ bool gr_events_write(struct gr_events *events, const char *stage, int64_t step,
     return write_record(events, &event, err);
 }
 
+bool gr_events_renew(struct gr_events *events, struct gr_error *err)
+{
+    return gr_append_renew(events->file, err);
+}
+
 bool gr_events_close(struct gr_events *events, struct gr_error *err)
 {
     if (!events)

@@ -43,6 +43,9 @@ bool gr_events_write(struct gr_events *events, const char *stage, int64_t step,
 int64_t gr_events_count(const struct gr_events *events);
 int gr_events_fd(const struct gr_events *events);
 
+/* As gr_append_renew. */
+bool gr_events_renew(struct gr_events *events, struct gr_error *err);
+
 /* Ends it; NULL is fine. False and *err when the system could not keep what was written. */
 bool gr_events_close(struct gr_events *events, struct gr_error *err);
 

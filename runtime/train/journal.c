@@ -185,6 +185,7 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     journal->model = model;
     journal->options = options;
     bool ok = open_files(journal, facts, err);
+    journal->record.sum.after = facts->epoch_step;
     if (ok)
         read_past(journal, facts->goes_on);
     ok = ok && put_start(journal, facts, err);
@@ -220,6 +221,16 @@ bool gr_journal_step(struct gr_journal *journal, const struct gr_curve_step *ste
     const bool written =
         gr_metrics_write(journal->steps, "step", pairs, sizeof pairs / sizeof *pairs, err);
     return gr_curve_add(&journal->record.curve, &own, err) && written;
+}
+
+bool gr_journal_renew(struct gr_journal *journal, struct gr_error *err)
+{
+    return gr_append_renew(journal->run, err) && gr_metrics_renew(journal->steps, err);
+}
+
+struct gr_record_sum gr_journal_before(const struct gr_journal *journal)
+{
+    return journal->record.sum;
 }
 
 const struct gr_metrics *gr_journal_steps(const struct gr_journal *journal)

@@ -7,7 +7,7 @@
 #ifndef GR_TRAIN_JOURNAL_H
 #define GR_TRAIN_JOURNAL_H
 
-#include "report/curve.h"
+#include "report/record.h"
 #include "train/evaluate.h"
 
 struct gr_journal;
@@ -19,6 +19,7 @@ struct gr_journal_facts {
     bool higher_is_better;
     int64_t batch, epochs, steps_per_epoch;
     int64_t step;                     /* training steps done before */
+    int64_t epoch_step;               /* those that were done when the epoch began */
     bool goes_on;                     /* with the records that are there */
     int64_t keep;                     /* of them, so many steps; negative: all */
     const struct gr_plan *validation; /* made with gr_journal_scores; NULL: there is none */
@@ -36,9 +37,12 @@ bool gr_journal_scores(const struct gr_model *model, const char **scores, struct
 struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train_options *options,
                                    const struct gr_journal_facts *facts, struct gr_error *err);
 
+/* What the steps of this epoch came to that were recorded before. */
+struct gr_record_sum gr_journal_before(const struct gr_journal *journal);
+
 /*
- * Records a step. seconds and wait count from the start of the epoch. False, as from the functions
- * below: it is not written yet, but will be.
+ * Records a step. seconds and wait count from the start of the epoch, or from where the run went on
+ * in it. False, as from the functions below: it is not written yet, but will be.
  */
 bool gr_journal_step(struct gr_journal *journal, const struct gr_curve_step *step,
                      struct gr_error *err);
@@ -55,6 +59,9 @@ bool gr_journal_measure(void *user, const struct gr_plan *plan, const struct gr_
 /* The last validation was the best: takes over its confusion matrix; and writes it. */
 bool gr_journal_best(struct gr_journal *journal, struct gr_error *err);
 bool gr_journal_write_best(const struct gr_journal *journal, struct gr_error *err);
+
+/* Makes run.jsonl and steps.jsonl anew where they are gone; as gr_append_renew. */
+bool gr_journal_renew(struct gr_journal *journal, struct gr_error *err);
 
 /* The file of steps. */
 const struct gr_metrics *gr_journal_steps(const struct gr_journal *journal);

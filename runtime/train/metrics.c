@@ -81,6 +81,11 @@ int gr_metrics_fd(const struct gr_metrics *metrics)
     return gr_append_fd(metrics->file);
 }
 
+bool gr_metrics_renew(struct gr_metrics *metrics, struct gr_error *err)
+{
+    return gr_append_renew(metrics->file, err);
+}
+
 bool gr_metrics_close(struct gr_metrics *metrics, struct gr_error *err)
 {
     if (!metrics)

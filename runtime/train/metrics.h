@@ -29,6 +29,9 @@ bool gr_metrics_write(struct gr_metrics *metrics, const char *stage, const struc
 int64_t gr_metrics_count(const struct gr_metrics *metrics);
 int gr_metrics_fd(const struct gr_metrics *metrics);
 
+/* As gr_append_renew. */
+bool gr_metrics_renew(struct gr_metrics *metrics, struct gr_error *err);
+
 /* Ends it; NULL is fine. False and *err when the system could not keep what was written. */
 bool gr_metrics_close(struct gr_metrics *metrics, struct gr_error *err);
 

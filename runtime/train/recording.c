@@ -50,6 +50,13 @@ bool gr_recording_open(struct gr_recording *recording, struct gr_model *model,
     return true;
 }
 
+bool gr_recording_renew(struct gr_recording *recording, struct gr_error *err)
+{
+    recording->no_table = true; /* if there is one */
+    return gr_journal_renew(recording->journal, err) && gr_metrics_renew(recording->metrics, err) &&
+           gr_events_renew(recording->events, err);
+}
+
 struct gr_records gr_recording_count(const struct gr_recording *recording)
 {
     return (struct gr_records){.steps = gr_metrics_count(gr_journal_steps(recording->journal)),

@@ -29,6 +29,12 @@ bool gr_recording_open(struct gr_recording *recording, struct gr_model *model,
                        const struct gr_train_options *options, const struct gr_journal_facts *facts,
                        const struct gr_records *kept, struct gr_error *err);
 
+/*
+ * Makes the records anew where they are gone with their folder, which is there again. False and
+ * *err: not all of them are, and a later call goes on.
+ */
+bool gr_recording_renew(struct gr_recording *recording, struct gr_error *err);
+
 /* How many of each there are, and the descriptors of their files. */
 struct gr_records gr_recording_count(const struct gr_recording *recording);
 void gr_recording_files(const struct gr_recording *recording, int files[3]);

@@ -105,6 +105,14 @@ bool gr_run_folder_same(const char *out, const char *resume)
            a.st_ino == b.st_ino;
 }
 
+bool gr_run_folder_gone(const char *folder)
+{
+    char path[GR_RUN_PATH];
+    struct stat status;
+    return gr_run_path(folder, GR_RUN_NAME, path, NULL) && stat(path, &status) != 0 &&
+           (errno == ENOENT || errno == ENOTDIR);
+}
+
 /* Is it what a file was to become, NAME.PID-N.tmp (base/replace.h), or a link, NAME.link.tmp? */
 static bool is_leftover(const char *name)
 {

@@ -44,6 +44,9 @@ bool gr_run_folder_take(const char *folder, bool goes_on, int *lock, struct gr_e
 /* Does the run that is written to `out` go on in the folder `resume` itself? resume may be NULL. */
 bool gr_run_folder_same(const char *out, const char *resume);
 
+/* Is the folder, or what says whose it is, no longer there? */
+bool gr_run_folder_gone(const char *folder);
+
 /* Removes the oldest checkpoints but for `keep`, those after `step` left alone. */
 void gr_run_folder_prune(const char *folder, int64_t step, int64_t keep);
 

@@ -41,10 +41,12 @@ static void tell_failure(struct gr_saving *saving, const struct gr_saved *saved)
         return;
     if (saving->last >= 0)
         gr_run_checkpoint_name(saving->last, name);
+    const bool gone = gr_run_folder_gone(saving->folder);
     gr_log(saving->plan->model->context, GR_LOG_WARNING,
            "the state after step %" PRId64 " is not saved: %s; training goes on and tries again "
-           "(%s holds %s)",
-           saved->save.step, saved->err.message, saving->folder, name);
+           "(%s %s%s)",
+           saved->save.step, saved->err.message, saving->folder, gone ? "is gone and " : "holds ",
+           gone ? "will be made anew" : name);
 }
 
 static void tell_time(const struct gr_saving *saving, const struct gr_saved *saved)
@@ -71,6 +73,7 @@ static bool take_result(struct gr_saving *saving, const struct gr_saved *saved,
                         struct gr_error *err)
 {
     const bool ok = saved->err.status == GR_OK;
+    saving->err = saved->err;
     if (!ok && saving->last < 0)
         return gr_fail(err, saved->err.status, "%s", saved->err.message);
     tell_time(saving, saved);
@@ -92,6 +95,24 @@ bool gr_saving_look(struct gr_saving *saving, bool wait, struct gr_error *err)
     return !gr_saver_result(saving->saver, wait, &saved) || take_result(saving, &saved, err);
 }
 
+/* A folder that is gone has until the next time to come back, as a disk that is mounted again. */
+static bool renew(struct gr_saving *saving, struct gr_error *err)
+{
+    const bool before = saving->gone;
+    saving->gone = gr_run_folder_gone(saving->folder);
+    if (!saving->renewing && !(saving->gone && before))
+        return true;
+    saving->renewing = true;
+    if (!saving->renew(saving->renew_user, err))
+        return false;
+    saving->renewing = saving->gone = false;
+    gr_log(saving->plan->model->context, GR_LOG_WARNING,
+           "%s was removed and is made anew; the checkpoints that were in it are lost, and so "
+           "is " GR_RUN_BEST ", until an epoch is better",
+           saving->folder);
+    return true;
+}
+
 bool gr_saving_begin(struct gr_saving *saving, const struct gr_standing *standing, bool checkpoint,
                      bool best, double rate, struct gr_error *err)
 {
@@ -104,13 +125,15 @@ bool gr_saving_begin(struct gr_saving *saving, const struct gr_standing *standin
     if (!gr_saving_look(saving, true, err) ||
         !gr_check_divergence(saving->plan, standing->step, rate, err))
         return false;
-    now.records = gr_recording_count(saving->recording);
-    gr_recording_files(saving->recording, save->sync);
     if (checkpoint) {
         saving->begun = now;
         saving->saved = true;
         saving->time = gr_seconds();
     }
+    if (!renew(saving, &failed.err))
+        return take_result(saving, &failed, err);
+    now.records = gr_recording_count(saving->recording);
+    gr_recording_files(saving->recording, save->sync);
     if (!gr_checkpoint_take(&snapshot, saving->plan, &now, &failed.err))
         return take_result(saving, &failed, err);
     gr_saver_start(saving->saver, &snapshot, save);
@@ -131,11 +154,13 @@ bool gr_saving_finish(struct gr_saving *saving, const struct gr_standing *standi
     struct gr_saved saved = {.best_kept = true};
     if (!gr_saving_look(saving, true, err))
         return false;
-    if (is_saved(saving, standing) && !saving->failing)
+    saving->gone = gr_run_folder_gone(saving->folder);
+    if (is_saved(saving, standing) && !saving->failing && !saving->gone)
         return true;
     if (!gr_saving_begin(saving, standing, true, false, rate, err))
         return false;
-    gr_saver_result(saving->saver, true, &saved);
+    if (!gr_saver_result(saving->saver, true, &saved))
+        saved.err = saving->err;
     if (saved.err.status == GR_OK && saving->saved) {
         tell_success(saving, &saved);
         saving->last = saved.save.step;

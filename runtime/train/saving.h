@@ -8,11 +8,18 @@
 #include "train/recording.h"
 #include "train/saver.h"
 
+/* Makes a folder that was removed anew, with all of a run but its checkpoints. */
+typedef bool gr_saving_renew_fn(void *user, struct gr_error *err);
+
 /* Zero-initialised is none. */
 struct gr_saving {
     const struct gr_plan *plan;
     const struct gr_recording *recording;
     const char *folder;
+    gr_saving_renew_fn *renew;
+    void *renew_user;
+    bool gone;     /* it was, when the last was begun */
+    bool renewing; /* that was begun and is not complete */
     struct gr_saver *saver;
     struct gr_standing begun; /* the last that was handed to the saver */
     bool saved;               /* that is on the disk, or will be if the saver is busy */
@@ -21,9 +28,13 @@ struct gr_saving {
     double time;              /* when the last was begun */
     double waited;            /* seconds that training stood still for it */
     bool failing;             /* which has been told */
+    struct gr_error err;      /* of the last that did not come to the saver */
 };
 
-/* last: the step of the state that the run goes on from in its folder, or -1. */
+/*
+ * last: the step of the state that the run goes on from in its folder, or -1. saving->renew, set
+ * afterwards, is called where the folder is gone the second time that something is to be saved.
+ */
 bool gr_saving_open(struct gr_saving *saving, const struct gr_plan *plan,
                     const struct gr_recording *recording, const struct gr_train_options *options,
                     int64_t last, struct gr_error *err);

@@ -171,6 +171,7 @@ static bool close_epoch(struct gr_trainer *t, double value)
     t->standing.epoch++;
     t->standing.batch = 0;
     t->standing.means = (struct gr_eval_result){0};
+    t->before = (struct gr_record_sum){0};
     if (!best)
         return false;
     t->standing.best = value;
@@ -184,14 +185,15 @@ static bool close_epoch(struct gr_trainer *t, double value)
 static bool end_epoch(struct gr_trainer *t, double rate, struct gr_error *err)
 {
     struct gr_eval_result means = t->standing.means;
-    const double seconds = gr_seconds() - t->start;
+    const double seconds = t->before.seconds + gr_seconds() - t->start;
+    const double images = t->before.images + (double)t->epoch_images;
     if (t->validation.loader && !validate(t, &means, rate, err))
         return false;
     if (t->stopped) /* resuming validates anew; until then the epoch has no record */
         return true;
-    gr_trainer_record_stage(t, "train", &t->standing.means, rate, seconds, t->epoch_images);
+    gr_trainer_record_stage(t, "train", &t->standing.means, rate, seconds, images);
     if (t->validation.loader)
-        gr_trainer_record_stage(t, "val", &means, rate, means.seconds, means.images);
+        gr_trainer_record_stage(t, "val", &means, rate, means.seconds, (double)means.images);
     const bool best =
         close_epoch(t, gr_trainer_monitored(t, means.metrics, means.n_metrics, means.loss));
     const bool last = t->standing.epoch >= t->epochs || t->standing.schedule.finished;

@@ -21,9 +21,10 @@ struct gr_trainer {
     const char *monitor;
     bool higher_is_better;
     int64_t epochs, steps_per_epoch;
-    int64_t max_steps;        /* 0: no bound */
-    double start, wait_start; /* of this epoch */
-    int64_t epoch_images;     /* of it, seen by this process */
+    int64_t max_steps;           /* 0: no bound */
+    double start, wait_start;    /* of this epoch, in this process */
+    int64_t epoch_images;        /* of it, seen by this process */
+    struct gr_record_sum before; /* of it, by the processes before */
     double run_start;
     int64_t run_steps; /* done by this process */
     double validation_seconds;
@@ -57,6 +58,6 @@ bool gr_trainer_show(struct gr_trainer *t, double rate, bool last);
 void gr_trainer_record_step(struct gr_trainer *t, int64_t images, double rate);
 void gr_trainer_record_stage(struct gr_trainer *t, const char *stage,
                              const struct gr_eval_result *means, double rate, double seconds,
-                             int64_t images);
+                             double images);
 
 #endif

@@ -55,26 +55,31 @@ bool gr_trainer_is_best(const struct gr_trainer *t, double value)
     return t->higher_is_better ? value > t->standing.best : value < t->standing.best;
 }
 
+/* Seconds of this epoch. */
+static double waited(const struct gr_trainer *t)
+{
+    return t->before.wait + gr_loader_wait_seconds(t->data.loader) - t->wait_start;
+}
+
 bool gr_trainer_show(struct gr_trainer *t, double rate, bool last)
 {
     if (!t->options->progress)
         return true;
-    const double seconds = gr_seconds() - t->start;
-    struct gr_progress p = {
-        .stage = "train",
-        .epoch = t->standing.epoch + 1,
-        .epochs = t->epochs,
-        .step = t->standing.batch,
-        .steps = t->steps_per_epoch,
-        .total_step = t->standing.step,
-        .loss = last ? t->standing.means.loss : t->standing.smoothed,
-        .n_metrics = t->standing.means.n_metrics,
-        .learning_rate = rate,
-        .images_per_second = seconds > 0 ? (double)t->epoch_images / seconds : 0,
-        .wait_share =
-            seconds > 0 ? (gr_loader_wait_seconds(t->data.loader) - t->wait_start) / seconds : 0,
-        .seconds_left = seconds_left(t),
-        .last = last};
+    const double seconds = t->before.seconds + gr_seconds() - t->start;
+    const double images = t->before.images + (double)t->epoch_images;
+    struct gr_progress p = {.stage = "train",
+                            .epoch = t->standing.epoch + 1,
+                            .epochs = t->epochs,
+                            .step = t->standing.batch,
+                            .steps = t->steps_per_epoch,
+                            .total_step = t->standing.step,
+                            .loss = last ? t->standing.means.loss : t->standing.smoothed,
+                            .n_metrics = t->standing.means.n_metrics,
+                            .learning_rate = rate,
+                            .images_per_second = seconds > 0 ? images / seconds : 0,
+                            .wait_share = seconds > 0 ? waited(t) / seconds : 0,
+                            .seconds_left = seconds_left(t),
+                            .last = last};
     memcpy(p.metrics, t->standing.means.metrics, sizeof p.metrics);
     p.best = last && !t->validation.loader &&
              gr_trainer_is_best(t, gr_trainer_monitored(t, p.metrics, p.n_metrics, p.loss));
@@ -83,9 +88,8 @@ bool gr_trainer_show(struct gr_trainer *t, double rate, bool last)
 
 void gr_trainer_record_stage(struct gr_trainer *t, const char *stage,
                              const struct gr_eval_result *means, double rate, double seconds,
-                             int64_t images)
+                             double images)
 {
-    const double waited = gr_loader_wait_seconds(t->data.loader) - t->wait_start;
     struct gr_metric pairs[GR_MAX_METRICS + 8] = {{"epoch", (double)(t->standing.epoch + 1)},
                                                   {"step", (double)t->standing.step},
                                                   {"loss", means->loss}};
@@ -93,11 +97,10 @@ void gr_trainer_record_stage(struct gr_trainer *t, const char *stage,
     for (int i = 0; i < means->n_metrics; i++)
         pairs[n++] = means->metrics[i];
     pairs[n++] = (struct gr_metric){"learning_rate", rate};
-    pairs[n++] =
-        (struct gr_metric){"images_per_second", seconds > 0 ? (double)images / seconds : 0};
+    pairs[n++] = (struct gr_metric){"images_per_second", seconds > 0 ? images / seconds : 0};
     pairs[n++] = (struct gr_metric){"seconds", seconds};
     if (strcmp(stage, "train") == 0)
-        pairs[n++] = (struct gr_metric){"wait_share", seconds > 0 ? waited / seconds : 0};
+        pairs[n++] = (struct gr_metric){"wait_share", seconds > 0 ? waited(t) / seconds : 0};
     gr_recording_stage(&t->recording, stage, pairs, n);
 }
 

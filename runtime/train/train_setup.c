@@ -34,25 +34,51 @@ static bool save_kernels(const struct gr_trainer *t, struct gr_error *err)
                                 true, err));
 }
 
+/* The files that say what is trained, and how. */
+static bool save_description(const struct gr_trainer *t, struct gr_error *err)
+{
+    char path[GR_RUN_PATH];
+    return save_kernels(t, err) && gr_run_path(t->options->out, "model.yaml", path, err) &&
+           save_text(path, gr_model_resolved(t->model), err);
+}
+
+/* After someone has removed it. */
+static bool make_folder_anew(void *user, struct gr_error *err)
+{
+    struct gr_trainer *t = user;
+    if (gr_run_folder_gone(t->options->out)) {
+        int lock;
+        if (!gr_run_folder_take(t->options->out, true, &lock, err))
+            return false;
+        close(t->lock);
+        t->lock = lock;
+    }
+    return save_description(t, err) && gr_recording_renew(&t->recording, err);
+}
+
 /* goes_on: with the run that the folder holds. */
 static bool open_folder(struct gr_trainer *t, bool goes_on, struct gr_error *err)
 {
-    char path[GR_RUN_PATH];
     const struct gr_journal_facts facts = {.monitor = t->monitor,
                                            .higher_is_better = t->higher_is_better,
                                            .batch = t->plan->options.batch,
                                            .epochs = t->epochs,
                                            .steps_per_epoch = t->steps_per_epoch,
                                            .step = t->standing.step,
+                                           .epoch_step = t->standing.step - t->standing.batch,
                                            .goes_on = goes_on,
                                            .keep = t->standing.records.steps,
                                            .validation = t->validation_plan};
-    return save_kernels(t, err) && gr_run_path(t->options->out, "model.yaml", path, err) &&
-           save_text(path, gr_model_resolved(t->model), err) &&
-           gr_recording_open(&t->recording, t->model, t->options, &facts, &t->standing.records,
-                             err) &&
-           gr_saving_open(&t->saving, t->plan, &t->recording, t->options,
-                          goes_on ? t->standing.step : -1, err);
+    if (!save_description(t, err) ||
+        !gr_recording_open(&t->recording, t->model, t->options, &facts, &t->standing.records, err))
+        return false;
+    t->before = gr_journal_before(t->recording.journal);
+    if (!gr_saving_open(&t->saving, t->plan, &t->recording, t->options,
+                        goes_on ? t->standing.step : -1, err))
+        return false;
+    t->saving.renew = make_folder_anew;
+    t->saving.renew_user = t;
+    return true;
 }
 
 /* ---- what to train ----------------------------------------------------------------------- */

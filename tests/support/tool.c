@@ -2,7 +2,7 @@
  * The tool run by tests; see tool.h.
  */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* posix_spawn */
+#define _GNU_SOURCE /* posix_spawn, posix_openpt */
 #endif
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,11 +11,13 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -91,6 +93,34 @@ static pid_t start(const char *const *arguments, const struct gr_tool_streams *s
     for (size_t i = 0; copies[i]; i++)
         free(copies[i]);
     return pid;
+}
+
+char *gr_tool_terminal_read(int terminal)
+{
+    size_t length = 0;
+    enum { CAPACITY = 1 << 20 };
+    char *text = malloc(CAPACITY);
+    assert_non_null(text);
+    for (ssize_t got;
+         length < CAPACITY - 1 && (got = read(terminal, text + length, CAPACITY - 1 - length)) > 0;)
+        length += (size_t)got;
+    text[length] = '\0';
+    return text;
+}
+
+int gr_tool_terminal(unsigned short columns, const char **name)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = columns};
+    const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (terminal < 0 || grantpt(terminal) || unlockpt(terminal) || !(*name = ptsname(terminal)) ||
+        access(*name, R_OK | W_OK)) {
+        print_message("no terminal can be had here (%s): is /dev/pts mounted?\n", strerror(errno));
+        if (terminal >= 0)
+            close(terminal);
+        skip();
+    }
+    assert_int_equal(ioctl(terminal, TIOCSWINSZ, &size), 0);
+    return terminal;
 }
 
 char *gr_tool_read(const char *path)

@@ -28,6 +28,14 @@ struct gr_outcome gr_tool_run(int status, ...);
 pid_t gr_tool_start(const struct gr_tool_streams *streams, ...);
 struct gr_outcome gr_tool_end(int status, pid_t pid);
 
+/*
+ * A terminal of so many columns, to be closed; *name is a stream of the tool's. Skips the test
+ * where none can be had. And what the tool shows on it until it closes it; the text is the
+ * caller's.
+ */
+int gr_tool_terminal(unsigned short columns, const char **name);
+char *gr_tool_terminal_read(int terminal);
+
 /* The whole of a text file ("" where there is none), and a new one; the text is the caller's. */
 char *gr_tool_read(const char *path);
 void gr_tool_save(const char *path, const char *text);
