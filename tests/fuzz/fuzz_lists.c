@@ -74,6 +74,7 @@ static void pattern(struct gr_fuzz_bytes rest)
 
 static void folders(struct gr_fuzz_bytes rest)
 {
+    static const char image_in[] = "%.*s/a.jpg";
     static void *attrs;
     char classes[PATH], path[FOLDERS_MOST][2 * PATH], image[2 * PATH + 8];
     int made = 0;
@@ -85,7 +86,7 @@ static void folders(struct gr_fuzz_bytes rest)
         snprintf(path[made], sizeof path[made], "%s/%.200s", classes, line);
         if (strcmp(line, ".") == 0 || strcmp(line, "..") == 0 || mkdir(path[made], 0700) != 0)
             continue;
-        snprintf(image, sizeof image, "%s/a.jpg", path[made++]);
+        snprintf(image, sizeof image, image_in, 2 * PATH - 1, path[made++]);
         gr_fuzz_expect(symlink("/dev/null", image) == 0, "a file can be made");
     }
     if (!attrs)
@@ -93,7 +94,7 @@ static void folders(struct gr_fuzz_bytes rest)
     gr_fuzz_set(attrs, &gr_source_imagefolder, "path", classes);
     gr_fuzz_source(&gr_source_imagefolder, attrs, 3, true);
     while (made--) {
-        snprintf(image, sizeof image, "%s/a.jpg", path[made]);
+        snprintf(image, sizeof image, image_in, 2 * PATH - 1, path[made]);
         unlink(image);
         rmdir(path[made]);
     }
