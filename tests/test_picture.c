@@ -325,9 +325,22 @@ static void a_sheet_chooses_its_own_layout(void **state)
         }
 }
 
+static void other_formats_are_refused(void **state)
+{
+    struct gr_picture picture;
+    struct gr_error err = {0};
+    (void)state;
+    open_white(&picture, 2, 2);
+    assert_false(gr_picture_write(&picture, "folder/sheet.GIF", &err));
+    assert_int_equal(err.status, GR_ERR_USAGE);
+    assert_string_equal(err.message, "folder/sheet.GIF: pictures are written as .png or .jpg");
+    gr_picture_release(&picture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(other_formats_are_refused),
         cmocka_unit_test(filling_stops_at_the_edges),
         cmocka_unit_test(a_frame_lies_around_its_window),
         cmocka_unit_test(views_are_drawn_with_their_strides_and_enlarged),

@@ -10,7 +10,10 @@ import argparse
 import os
 import random
 
-from PIL import Image
+try:
+    from PIL import Image
+except ImportError:
+    raise SystemExit("wallpapers.py: needs the package python3-pil: sudo apt install python3-pil")
 
 FOLDER = "/usr/share/backgrounds"
 MATE = ("Aqua", "Blinds", "Dune", "FreshFlower", "Garden", "LadyBird", "RainDrops", "Storm", "TwoWings", "Wood",

@@ -183,10 +183,25 @@ bool gr_picture_print(const struct gr_picture *picture, FILE *file, const char *
     return done;
 }
 
+static bool ends_in(const char *path, const char *end)
+{
+    const size_t length = strlen(path), tail = strlen(end);
+    return length >= tail && strcasecmp(path + length - tail, end) == 0;
+}
+
 static bool is_jpeg(const char *path)
 {
-    const char *end = strrchr(path, '.');
-    return end && (strcasecmp(end, ".jpg") == 0 || strcasecmp(end, ".jpeg") == 0);
+    return ends_in(path, ".jpg") || ends_in(path, ".jpeg");
+}
+
+/* The ends of pictures in other formats, which nobody should get a PNG in. */
+static bool check_name(const char *path, struct gr_error *err)
+{
+    static const char *const others[] = {".gif", ".bmp", ".tif", ".tiff", ".webp", ".svg", ".pdf"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (ends_in(path, others[i]))
+            return gr_fail(err, GR_ERR_USAGE, "%s: pictures are written as .png or .jpg", path);
+    return true;
 }
 
 static bool print_jpeg(const struct gr_picture *picture, FILE *file, const char *name,
@@ -209,7 +224,7 @@ bool gr_picture_write(const struct gr_picture *picture, const char *path, struct
 {
     struct gr_replace file = {0};
     const bool done =
-        gr_replace_open(&file, path, err) &&
+        check_name(path, err) && gr_replace_open(&file, path, err) &&
         (is_jpeg(path) ? print_jpeg : gr_picture_print)(picture, file.file, path, err) &&
         gr_replace_commit(&file, err);
     gr_replace_release(&file);

@@ -56,7 +56,7 @@ bool gr_picture_print(const struct gr_picture *picture, FILE *file, const char *
 
 /*
  * The same to a file that appears whole or not at all ("-": standard output; base/replace.h); as
- * JPEG where the name ends in .jpg or .jpeg.
+ * JPEG where the name ends in .jpg or .jpeg. GR_ERR_USAGE where it is that of another format.
  */
 bool gr_picture_write(const struct gr_picture *picture, const char *path, struct gr_error *err);
 
