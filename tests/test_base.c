@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -413,6 +414,27 @@ static void threads_follow_the_affinity(void **state)
     assert_int_equal(threads, 1);
 }
 
+static void *keep_mask(void *user)
+{
+    pthread_sigmask(SIG_SETMASK, NULL, user);
+    return NULL;
+}
+
+static void a_thread_of_the_library_leaves_signals_to_the_program(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    sigset_t before, theirs, after;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    assert_int_equal(sigismember(&before, SIGTERM), 0);
+    assert_int_equal(gr_thread_start(&thread, keep_mask, &theirs), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(sigismember(&theirs, SIGTERM), 1);
+    assert_int_equal(sigismember(&theirs, SIGUSR1), 1);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    assert_int_equal(sigismember(&after, SIGTERM), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -436,6 +458,7 @@ int main(void)
         cmocka_unit_test(a_kind_describes_what_differs_from_default),
         cmocka_unit_test(a_kind_without_attributes_describes_nothing),
         cmocka_unit_test(threads_follow_the_affinity),
+        cmocka_unit_test(a_thread_of_the_library_leaves_signals_to_the_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,21 +7,25 @@
 #include "interrupt.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t came, save;
+/* A handler may run in any thread, beside the one that asks. */
+static atomic_int came;
+static atomic_bool save;
+_Static_assert(ATOMIC_INT_LOCK_FREE == 2 && ATOMIC_BOOL_LOCK_FREE == 2, "a handler takes no lock");
 
 static void note(int number)
 {
-    if (came)
+    if (atomic_exchange(&came, number))
         _exit(128 + number);
-    came = number;
 }
 
 static void note_save(int number)
 {
-    save = number;
+    (void)number;
+    atomic_store(&save, true);
 }
 
 static void watch(int number, void (*handler)(int))
@@ -44,12 +48,10 @@ void gr_interrupt_watch_save(void)
 
 bool gr_interrupt_save(void)
 {
-    const bool wanted = save != 0;
-    save = 0;
-    return wanted;
+    return atomic_exchange(&save, false);
 }
 
 int gr_interrupt_signal(void)
 {
-    return came;
+    return atomic_load(&came);
 }

@@ -4,8 +4,9 @@
 #include "base/lanes.h"
 
 #include <omp.h>
-#include <pthread.h>
 #include <stdlib.h>
+
+#include "base/threads.h"
 
 struct lane {
     struct gr_lanes *lanes;
@@ -75,7 +76,7 @@ struct gr_lanes *gr_lanes_new(int count, int threads, struct gr_error *err)
     for (int l = 0; lane && l < count; l++) {
         lane[l].lanes = lanes;
         lane[l].index = l;
-        const int failed = pthread_create(&lane[l].thread, NULL, serve, &lane[l]);
+        const int failed = gr_thread_start(&lane[l].thread, serve, &lane[l]);
         if (failed) {
             gr_fail_system(err, GR_ERR_RUNTIME, failed, "cannot start", "a lane");
             gr_lanes_free(lanes);

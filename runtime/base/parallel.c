@@ -3,8 +3,9 @@
  */
 #include "base/parallel.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
+
+#include "base/threads.h"
 
 enum { THREADS_MAX = 64 };
 
@@ -45,7 +46,7 @@ bool gr_parallel(int64_t count, int threads, bool (*work)(void *user, int thread
     const int most = threads < THREADS_MAX ? threads : THREADS_MAX;
     for (; started < most && started < count; started++) {
         workers[started] = (struct worker){.shared = &shared, .number = started};
-        if (pthread_create(&workers[started].thread, NULL, run, &workers[started]) != 0)
+        if (gr_thread_start(&workers[started].thread, run, &workers[started]) != 0)
             break;
     }
     workers[0] = (struct worker){.shared = &shared};

@@ -1,10 +1,11 @@
 /*
- * How many threads this process may use; see threads.h.
+ * How many threads this process may use, and starting one; see threads.h.
  */
 #define _GNU_SOURCE
 #include "base/threads.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -74,4 +75,14 @@ int gr_threads_available(void)
         if (limits[i] && limits[i] < cores)
             cores = limits[i];
     return cores < 1 ? 1 : (int)cores;
+}
+
+int gr_thread_start(pthread_t *thread, void *(*run)(void *user), void *user)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* a thread begins with that of its parent */
+    const int failed = pthread_create(thread, NULL, run, user);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
 }

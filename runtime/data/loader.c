@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/shape.h"
+#include "base/threads.h"
 #include "data/epoch_order.h"
 #include "data/image.h"
 
@@ -102,7 +103,7 @@ static bool start_threads(struct gr_loader *loader, struct gr_error *err)
     loader->have_lock = true;
     for (; loader->n_threads < loader->options.threads; loader->n_threads++) {
         const int code =
-            pthread_create(&loader->threads[loader->n_threads], NULL, gr_loader_thread, loader);
+            gr_thread_start(&loader->threads[loader->n_threads], gr_loader_thread, loader);
         if (code != 0)
             return gr_fail(err, GR_ERR_RUNTIME, "cannot start thread %d for loading data: %s",
                            loader->n_threads + 1, strerror(code));

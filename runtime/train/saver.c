@@ -4,8 +4,6 @@
 #define _GNU_SOURCE
 #include "train/saver.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/replace.h"
+#include "base/threads.h"
 #include "train/run_folder.h"
 
 /* A snapshot and what it is for. */
@@ -156,11 +155,7 @@ void gr_saver_start(struct gr_saver *saver, struct gr_snapshot *snapshot,
     saver->err = (struct gr_error){0};
     saver->busy = true;
     atomic_store(&saver->done, false);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the program's own threads */
-    saver->threaded = pthread_create(&saver->thread, NULL, work, saver) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    saver->threaded = gr_thread_start(&saver->thread, work, saver) == 0;
     if (!saver->threaded)
         work(saver);
 }
