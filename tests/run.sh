@@ -3,6 +3,7 @@
 #
 #   --sanitize      the same under the address and undefined-behaviour sanitizers
 #   --threads       only tests of what has threads, under clang's thread sanitizer
+#   --helgrind      the same tests and a short training under valgrind's helgrind, which takes long
 #   --analyze       no tests: look for mistakes by clang-tidy, cppcheck and gcc's analyzer
 #   --compiler CC   with this compiler instead of the default
 set -euo pipefail
@@ -17,12 +18,16 @@ while [[ $# -gt 0 ]]; do
         preset=tsan select=(-L threads) targets=(--target threaded)
         packages+=(clang libomp-dev)
         ;;
+    --helgrind)
+        tools/packages.sh libcmocka-dev valgrind
+        exec tests/helgrind.sh
+        ;;
     --analyze)
         tools/packages.sh clang-tidy cppcheck
         exec tests/analyze.sh
         ;;
     --compiler) compiler=(-DCMAKE_C_COMPILER="$2") suffix=-$2 && shift ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *) echo "tests/run.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
     esac
     shift
