@@ -12,7 +12,7 @@ case ${1:-} in
 -*) echo "tests/helgrind.sh: unknown option $1 (see --help)" >&2 && exit 2 ;;
 esac
 
-build=build-helgrind
+build="build-helgrind"
 cmake --preset helgrind >/dev/null
 cmake --build "$build" --target threaded
 folder=$(mktemp -d)
