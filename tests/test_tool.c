@@ -273,6 +273,38 @@ static void a_memory_budget_is_kept_or_refused(void **state)
     gr_outcome_release(&outcome);
 }
 
+/* In the least memory that an error names. */
+static void what_is_computed_again_is_listed(void **state)
+{
+    (void)state;
+    static const char model[] = GR_SOURCE_DIR "/models/lenet.yaml", least[] = "possible in all is ";
+    char budget[16];
+    struct gr_outcome outcome = gr_tool_run(2, "plan", model, "--mode", "train", "--batch", "256",
+                                            "--memory-budget", "1M", NULL);
+    gr_tool_contains(outcome.err, least);
+    snprintf(budget, sizeof budget, "%dM", atoi(strstr(outcome.err, least) + strlen(least)));
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "plan", model, "--mode", "train", "--batch", "256", "--memory-budget",
+                          budget, NULL);
+    gr_tool_contains(outcome.out, "\nbudget ");
+    gr_tool_contains(outcome.out, "more time\n");
+    gr_tool_contains(outcome.out, "computed again");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(0, "plan", model, "--mode", "train", "--batch", "256", "--memory-budget",
+                          budget, "--json", "--nodes", NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    const json_t *again = json_object_get(json, "recomputed");
+    const json_t *nodes = json_object_get(again, "nodes");
+    assert_true(gr_tool_number(json, "total_bytes") <= gr_tool_number(again, "budget_bytes"));
+    assert_true(gr_tool_number(again, "saved_bytes") > 0);
+    assert_true(json_array_size(nodes) > 0);
+    for (size_t i = 0; i < json_array_size(nodes); i++)
+        assert_true(gr_tool_number(json_array_get(nodes, i), "output_bytes") > 0);
+    assert_true(json_array_size(json_object_get(json, "nodes")) > json_array_size(nodes));
+    json_decref(json);
+    gr_outcome_release(&outcome);
+}
+
 static void plan_lies_between_the_lower_bound_and_no_reuse(void **state)
 {
     (void)state;
@@ -414,6 +446,7 @@ int main(void)
         TEST(summary_adds_up_parameters_and_work),
         TEST(set_overrides_a_key),
         TEST(a_memory_budget_is_kept_or_refused),
+        TEST(what_is_computed_again_is_listed),
         TEST(plan_lies_between_the_lower_bound_and_no_reuse),
         TEST(bench_prints_one_object_on_one_line),
         TEST(gradcheck_passes_and_can_fail),
