@@ -162,48 +162,13 @@ static const struct gr_trial trials[] = {
     {.name = "checking gradients", .work = check_gradients},
 };
 
-static void try_all(enum gr_fault kind)
+static void try_all(void **state)
 {
+    const enum gr_fault kind = *(const enum gr_fault *)*state;
     size_t bad = 0;
     for (size_t i = 0; i < sizeof trials / sizeof *trials; i++)
         bad += gr_trial_run(&trials[i], kind);
     assert_int_equal(bad, 0);
-}
-
-static void failing_allocations_are_clean_errors(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_MEMORY);
-}
-
-static void files_that_do_not_open_are_clean_errors(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_OPEN);
-}
-
-static void files_that_cannot_be_read_are_clean_errors(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_READ);
-}
-
-static void full_disks_are_clean_errors(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_WRITE);
-}
-
-static void threads_that_do_not_start_are_clean_errors(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_THREAD);
-}
-
-static void short_and_interrupted_calls_change_nothing(void **state)
-{
-    (void)state;
-    try_all(GR_FAULT_SHORT);
 }
 
 static int set_up(void **state)
@@ -221,12 +186,9 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(failing_allocations_are_clean_errors),
-        cmocka_unit_test(files_that_do_not_open_are_clean_errors),
-        cmocka_unit_test(files_that_cannot_be_read_are_clean_errors),
-        cmocka_unit_test(full_disks_are_clean_errors),
-        cmocka_unit_test(threads_that_do_not_start_are_clean_errors),
-        cmocka_unit_test(short_and_interrupted_calls_change_nothing),
+        gr_fault_test(try_all, GR_FAULT_MEMORY), gr_fault_test(try_all, GR_FAULT_OPEN),
+        gr_fault_test(try_all, GR_FAULT_READ),   gr_fault_test(try_all, GR_FAULT_WRITE),
+        gr_fault_test(try_all, GR_FAULT_THREAD), gr_fault_test(try_all, GR_FAULT_SHORT),
     };
     return cmocka_run_group_tests(tests, set_up, gr_trial_tear_down);
 }

@@ -34,6 +34,9 @@ void gr_trial_note_text(const char *text);
  */
 size_t gr_trial_run(const struct gr_trial *trial, enum gr_fault kind);
 
+/* One of CMocka's tests: `try_all` with its state pointing to the kind of fault that it tries. */
+struct CMUnitTest gr_fault_test(void (*try_all)(void **state), enum gr_fault kind);
+
 /* Paths in the test's folder, and in `out`; each of the last hundred stays valid. */
 const char *gr_trial_path(const char *name);
 const char *gr_trial_out(const char *name);
