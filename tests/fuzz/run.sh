@@ -44,7 +44,8 @@ fuzz_one() {
     case $target in
     model) seeds+=(models tests/bad_models) options=(-dict=$bin/model.dict -max_len=4096) ;;
     set) options=(-dict=$bin/model.dict -max_len=512) ;;
-    image | report | imagenet | webdataset | cifar) options=(-max_len=8192) ;;
+    image | imagenet | webdataset | cifar) options=(-max_len=8192) ;;
+    report) options=(-dict=tests/fuzz/json.dict -max_len=8192) ;;
     *) options=(-dict=tests/fuzz/json.dict -max_len=2048) ;;
     esac
     if OMP_NUM_THREADS=1 nice $bin/fuzz_$target -max_total_time="$seconds" -timeout=20 \
