@@ -537,14 +537,15 @@ struct gr_prediction {
 };
 
 struct gr_predict_options {
-    int top;       /* classes for each image, at least 1 */
-    bool ten_crop; /* as in gr_eval_options */
+    int top;              /* classes for each image, at least 1 */
+    bool ten_crop;        /* as in gr_eval_options */
+    bool skip_unreadable; /* warn of an unreadable image, whose rows get index -1, and go on */
 };
 
 /*
  * Classifies image files (JPEG or PNG) with the preprocessing of the model's data section.
- * `predictions` holds n_images × top rows, best first. An unreadable image is an error that names
- * it.
+ * `predictions` holds n_images × top rows, best first; those beyond the classes that there are get
+ * index -1. An unreadable image is an error that names it, unless skip_unreadable.
  */
 bool gr_predict(struct gr_model *model, const char *const *images, size_t n_images,
                 const struct gr_predict_options *options, struct gr_prediction *predictions,
@@ -559,7 +560,7 @@ struct gr_sample {
 
 /*
  * Classifies `count` samples of a part of the data section (NULL: "test" if there, else "val") from
- * `first` on, as gr_predict does files. An unreadable sample is an error that names it.
+ * `first` on, as gr_predict does files.
  */
 bool gr_predict_part(struct gr_model *model, const char *part, int64_t first, size_t count,
                      const struct gr_predict_options *options, struct gr_sample *samples,

@@ -94,6 +94,33 @@ static void an_image_that_cannot_be_read_is_named(void **state)
     gr_model_free(model);
 }
 
+/* Over several batches, of which the second has nothing to read. */
+static void an_unreadable_image_is_skipped_where_that_is_wanted(void **state)
+{
+    (void)state;
+    enum { ALL = 40 };
+    struct gr_error err = {0};
+    const struct gr_predict_options usual = {.top = TOP},
+                                    skip = {.top = TOP, .skip_unreadable = true};
+    struct gr_prediction one[TOP], all[ALL * TOP];
+    const char *good = gr_api_path("good.jpg"), *bad = gr_api_path("bad.jpg"), *images[ALL];
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 3, NULL);
+    assert_true(gr_make_plain_jpeg(good, 8, 8, 200, 60, 20));
+    gr_api_write("bad.jpg", "not a picture");
+    gr_api_ok(gr_predict(model, &good, 1, &usual, one, &err), &err);
+    for (size_t i = 0; i < ALL; i++)
+        images[i] = i % 3 == 1 || (i >= 16 && i < 32) ? bad : good;
+    gr_api_ok(gr_predict(model, images, ALL, &skip, all, &err), &err);
+    for (size_t i = 0; i < ALL * TOP; i++) {
+        const struct gr_prediction *expected = &one[i % TOP];
+        const bool unread = images[i / TOP] == bad;
+        assert_int_equal(all[i].index, unread ? -1 : expected->index);
+        assert_float_equal(all[i].probability, unread ? 0 : expected->probability, 1e-6);
+        assert_true(unread == !all[i].class_name);
+    }
+    gr_model_free(model);
+}
+
 #define API_TEST(NAME) cmocka_unit_test_setup_teardown(NAME, gr_api_set_up, gr_api_tear_down)
 
 int main(void)
@@ -101,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         API_TEST(predictions_are_the_models_probabilities_best_first),
         API_TEST(an_image_that_cannot_be_read_is_named),
+        API_TEST(an_unreadable_image_is_skipped_where_that_is_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

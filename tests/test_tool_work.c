@@ -109,6 +109,33 @@ static void check_prediction(void)
     gr_outcome_release(&outcome);
     outcome = gr_tool_run(4, "predict", gr_tool_model(), gr_tool_model(), "--weights", best, NULL);
     gr_tool_contains(outcome.err, "tiny.yaml");
+    gr_tool_contains(outcome.err, "1 of 1 images could not be read");
+    assert_string_equal(outcome.out, "");
+    gr_outcome_release(&outcome);
+}
+
+static void check_prediction_of_the_others(void)
+{
+    char first[GR_FOLDER_PATH], second[GR_FOLDER_PATH], missing[GR_FOLDER_PATH];
+    gr_folder_file("a.jpg", first);
+    gr_folder_file("b.jpg", second);
+    gr_folder_file("missing.jpg", missing);
+    struct gr_outcome outcome = gr_tool_run(4, "predict", gr_tool_model(), first, missing, second,
+                                            "--weights", best, "--top", "1", NULL);
+    gr_tool_contains(outcome.out, first);
+    gr_tool_contains(outcome.out, second);
+    assert_null(strstr(outcome.out, missing));
+    gr_tool_contains(outcome.err, missing);
+    gr_tool_contains(outcome.err, "1 of 3 images could not be read");
+    gr_outcome_release(&outcome);
+    outcome = gr_tool_run(4, "predict", "--json", gr_tool_model(), first, missing, second,
+                          "--weights", best, NULL);
+    json_t *json = gr_tool_parse(outcome.out);
+    assert_int_equal(json_array_size(json), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(json_is_null(json_object_get(json_array_get(json, i), "predictions")) ==
+                    (i == 1));
+    json_decref(json);
     gr_outcome_release(&outcome);
 }
 
@@ -159,6 +186,7 @@ static void a_trained_model_evaluates_and_predicts(void **state)
     train_model();
     check_evaluation();
     check_prediction();
+    check_prediction_of_the_others();
     check_ten_crop();
 }
 

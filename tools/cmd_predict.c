@@ -18,7 +18,13 @@ struct request {
     char *const *files;         /* [count], or NULL */
     struct gr_sample *samples;  /* [count] where there are no files */
     struct gr_prediction *rows; /* [count, top], best first; index -1 where there is no class */
+    size_t unread;              /* images that have none at all */
 };
+
+static bool is_unread(const struct request *request, size_t index)
+{
+    return request->rows[index * request->top].index < 0;
+}
 
 static const char *class_text(int64_t index, const char *name, char buffer[GR_FIGURE])
 {
@@ -67,21 +73,23 @@ static int print_table(const struct request *request)
         {"sample", GR_LEFT}, {"label", GR_LEFT},        {"", GR_LEFT},
         {"class", GR_LEFT},  {"probability", GR_RIGHT}, {"", GR_LEFT}};
     struct gr_table table = {.columns = of_files, .n_columns = 4};
-    size_t right = 0;
+    size_t right = 0, shown = 0;
     if (request->samples)
         table = (struct gr_table){.columns = of_samples, .n_columns = 6};
     for (size_t i = 0; i < request->count; i++) {
         const struct gr_prediction *rows = &request->rows[i * request->top];
-        if (i && request->top > 1)
+        if (is_unread(request, i))
+            continue;
+        if (shown++ && request->top > 1)
             gr_table_rule(&table);
         for (size_t k = 0; k < request->top && rows[k].index >= 0; k++)
             add_prediction(&table, request, i, k);
         right += request->samples && rows[0].index == request->samples[i].label;
     }
-    const int status = gr_table_print(&table, stdout);
+    const int status = shown ? gr_table_print(&table, stdout) : GR_OK;
     gr_table_release(&table);
-    if (status == GR_OK && request->samples)
-        printf("\n%zu of %zu are right\n", right, request->count);
+    if (status == GR_OK && request->samples && shown)
+        printf("\n%zu of %zu are right\n", right, shown);
     return status;
 }
 
@@ -107,8 +115,11 @@ static int print_json(const struct request *request)
             gr_tool_warn("%s: this path is not UTF-8; its place in the JSON is null", name);
             file = json_null();
         }
-        json_t *item = json_pack("{s:o, s:o}", "file", file, "predictions",
-                                 predictions_json(request->rows + i * request->top, request->top));
+        json_t *predictions =
+            is_unread(request, i)
+                ? json_null()
+                : predictions_json(request->rows + i * request->top, request->top);
+        json_t *item = json_pack("{s:o, s:o}", "file", file, "predictions", predictions);
         if (item && request->samples)
             json_object_set_new(item, "label", json_integer(request->samples[i].label));
         gr_report_add(&list, item);
@@ -118,12 +129,12 @@ static int print_json(const struct request *request)
 
 /* ---- predicting -------------------------------------------------------------------------- */
 
-static int classify(const struct request *request)
+static int classify(struct request *request)
 {
     const struct gr_settings *settings = request->session->settings;
     struct gr_model *model = request->session->model;
-    const struct gr_predict_options options = {.top = (int)request->top,
-                                               .ten_crop = settings->ten_crop};
+    const struct gr_predict_options options = {
+        .top = (int)request->top, .ten_crop = settings->ten_crop, .skip_unreadable = true};
     struct gr_error err = {0};
     const bool ok = request->files
                         ? gr_predict(model, (const char *const *)request->files, request->count,
@@ -132,7 +143,13 @@ static int classify(const struct request *request)
                                           &options, request->samples, request->rows, &err);
     if (!ok)
         return gr_tool_error(&err);
-    return settings->json ? print_json(request) : print_table(request);
+    for (size_t i = 0; i < request->count; i++)
+        request->unread += is_unread(request, i);
+    const int status = settings->json ? print_json(request) : print_table(request);
+    if (status != GR_OK || !request->unread)
+        return status;
+    return gr_tool_fail(GR_ERR_DATA, "%zu of %zu images could not be read", request->unread,
+                        request->count);
 }
 
 static int predict(const struct gr_session *session)
@@ -216,7 +233,8 @@ const struct gr_command gr_command_predict = {
     .max_operands = SIZE_MAX,
     .description =
         "Classifies JPEG or PNG files with the preprocessing of the model's data section, or "
-        "samples of its data, and prints the likeliest classes of each.",
+        "samples of its data, and prints the likeliest classes of each. An image that cannot be "
+        "read is told, left out (null in JSON), and makes the exit code 4.",
     .options = options,
     .examples = examples,
     .run = run,

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/source_images.h"
 #include "data/ten_crop.h"
@@ -40,6 +41,8 @@ struct predictor {
     int64_t classes; /* of the output */
     float *averages; /* [batch, classes] */
     int top;
+    bool skips;
+    bool unread[BATCH]; /* those of the batch that were skipped */
 };
 
 static bool set_up(struct predictor *p, struct gr_error *err)
@@ -54,6 +57,23 @@ static bool set_up(struct predictor *p, struct gr_error *err)
     p->pixels = calloc((size_t)(options.batch * gr_shape_count(&p->image->shape)), sizeof(float));
     p->averages = calloc((size_t)(p->batch * p->classes), sizeof(float));
     return (p->pixels && p->averages) || gr_fail_memory(err, "images");
+}
+
+/* Reads an image of the batch; one that is unreadable may be skipped, with a warning. */
+static bool read_one(struct predictor *p, read_fn *read, void *user, size_t index, size_t i,
+                     struct gr_error *err)
+{
+    struct gr_error inner = {0};
+    const size_t size = (size_t)(p->views * gr_shape_count(&p->image->shape));
+    float *pixels = p->pixels + i * size;
+    p->unread[i] = !read(user, index, pixels, &inner);
+    if (!p->unread[i])
+        return true;
+    if (!p->skips || inner.status != GR_ERR_DATA)
+        return gr_fail(err, inner.status, "%s", inner.message);
+    gr_log(p->model->context, GR_LOG_WARNING, "%s", inner.message);
+    memset(pixels, 0, size * sizeof *pixels); /* of which the model makes something finite */
+    return true;
 }
 
 /* Classifies the images whose pixels are there. */
@@ -73,6 +93,9 @@ static bool classify(struct predictor *p, int64_t count, struct gr_prediction *r
     for (int64_t i = 0; i < count; i++)
         if (!rank(p->model, scores + i * p->classes, p->classes, p->top, rows + i * p->top, err))
             return false;
+    for (int64_t i = 0; i < count * p->top; i++)
+        if (p->unread[i / p->top])
+            rows[i] = (struct gr_prediction){-1, NULL, 0};
     return true;
 }
 
@@ -86,15 +109,15 @@ static bool predict(struct gr_model *model, const struct gr_model_input *image, 
                           .image = image,
                           .batch = (int64_t)batch,
                           .views = options->ten_crop ? GR_TEN_CROP_VIEWS : 1,
-                          .top = options->top};
-    const size_t size = (size_t)(p.views * gr_shape_count(&image->shape));
+                          .top = options->top,
+                          .skips = options->skip_unreadable};
     if (!n || options->top < 1)
         return gr_fail(err, GR_ERR_USAGE, "there is no image to classify, or no class to tell");
     bool ok = set_up(&p, err);
     for (size_t done = 0; ok && done < n; done += batch) {
         const size_t count = n - done < batch ? n - done : batch;
         for (size_t i = 0; ok && i < count; i++)
-            ok = read(user, done + i, p.pixels + i * size, err);
+            ok = read_one(&p, read, user, done + i, i, err);
         ok = ok && classify(&p, (int64_t)count, predictions + done * (size_t)p.top, err);
     }
     gr_plan_free(p.plan);
