@@ -106,7 +106,15 @@ static const uint8_t glyphs[LAST - FIRST + 1][GR_GLYPH_HEIGHT] = {
 };
 /* clang-format on */
 
-const uint8_t *gr_font_glyph(unsigned char character)
+/* What stands for the letters from U+00C0 to U+017F. */
+enum { FIRST_LATIN = 0xc0 };
+static const char latin[] = "AAAAAAACEEEEIIIIDNOOOOOxOUUUUYTsaaaaaaaceeeeiiiidnooooo/ouuuuyty"
+                            "AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGgGgGgHhHhIiIiIiIiIiIiJjKkkLlLlLlL"
+                            "lLlNnNnNnnNnOoOoOoOoRrRrRrSsSsSsSsTtTtTtUuUuUuUuUuUuWwYyYZzZzZzs";
+
+const uint8_t *gr_font_glyph(uint32_t character)
 {
+    if (character >= FIRST_LATIN && character < FIRST_LATIN + sizeof latin - 1)
+        character = (unsigned char)latin[character - FIRST_LATIN];
     return glyphs[(character < FIRST || character > LAST ? '?' : character) - FIRST];
 }

@@ -1,5 +1,6 @@
 /*
- * A small bitmap font for captions in pictures: the printable characters of ASCII.
+ * A small bitmap font for captions in pictures: the printable characters of ASCII. Latin letters
+ * with accents are drawn without them.
  */
 #ifndef GR_DATA_FONT_H
 #define GR_DATA_FONT_H
@@ -12,7 +13,7 @@ enum {
     GR_GLYPH_ADVANCE = 6, /* from one character to the next */
 };
 
-/* [GR_GLYPH_HEIGHT] rows; bit 4 is the leftmost pixel. What there is no glyph for is a "?". */
-const uint8_t *gr_font_glyph(unsigned char character);
+/* Of a Unicode character: [GR_GLYPH_HEIGHT] rows, bit 4 the leftmost pixel. Of others, a "?". */
+const uint8_t *gr_font_glyph(uint32_t character);
 
 #endif

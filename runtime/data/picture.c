@@ -103,6 +103,17 @@ static int64_t characters(const char *text)
     return count;
 }
 
+/* The character that begins here; those beyond the first 2,048 and half ones are 0. */
+static uint32_t character(const char *text)
+{
+    const unsigned char first = (unsigned char)text[0], second = (unsigned char)text[first != 0];
+    if (first < 0x80)
+        return first;
+    return (first & 0xe0) == 0xc0 && continues((char)second)
+               ? (uint32_t)(first & 0x1f) << 6 | (second & 0x3f)
+               : 0;
+}
+
 int64_t gr_picture_text_width(const char *text, int64_t scale)
 {
     const int64_t count = characters(text);
@@ -132,7 +143,7 @@ static void draw_text(struct gr_picture *picture, const struct writing *writing,
     const int64_t count = characters(text);
     const int64_t whole = count <= room ? count : room - 2; /* the rest are the dots */
     for (int64_t i = 0; *text && i < room; i++) {
-        const uint8_t *rows = gr_font_glyph((unsigned char)(i < whole ? *text : '.'));
+        const uint8_t *rows = gr_font_glyph(i < whole ? character(text) : '.');
         for (int64_t h = 0; h < GR_GLYPH_HEIGHT; h++)
             for (int64_t w = 0; w < GR_GLYPH_WIDTH; w++)
                 if (rows[h] >> (GR_GLYPH_WIDTH - 1 - w) & 1)
