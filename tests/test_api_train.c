@@ -217,6 +217,39 @@ static void a_rate_without_measure_is_reported_as_divergence(void **state)
     gr_model_free(model);
 }
 
+/* A ReLU makes zeros of NaN: the results would look sound. */
+static void weights_with_nan_are_told_of_and_not_trained(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    const float bias[8] = {1, 1, 0.0f / 0.0f, 1, 1, 1, 1, 1};
+    const char *weights = gr_api_path("broken.safetensors");
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, NULL);
+    gr_api_ok(gr_model_set_parameter(model, "conv1.bias", bias, 8, &err), &err);
+    gr_api_ok(gr_model_save_weights(model, weights, &err), &err);
+    gr_model_free(model);
+    for (int transfer = 0; transfer < 2; transfer++) {
+        const struct gr_transfer_options all = {.row = NULL};
+        char told[4200];
+        snprintf(told, sizeof told,
+                 "%s: 'conv1.bias' holds NaN or infinity (1 of 8 values): results mean nothing",
+                 weights);
+        const size_t before = strlen(gr_api_log());
+        model = gr_api_load("model", gr_api_tiny, 1, NULL);
+        gr_api_ok(transfer ? gr_model_transfer_weights(model, weights, &all, &err)
+                           : gr_model_load_weights(model, weights, &err),
+                  &err);
+        assert_non_null(strstr(gr_api_log() + before, told));
+        if (transfer)
+            gr_api_refused(gr_train(model, &(struct gr_train_options){.out = gr_api_path("run")},
+                                    &result, &err),
+                           &err, GR_ERR_DIVERGED,
+                           "'conv1.bias' holds NaN or infinity before the first step");
+        gr_model_free(model);
+    }
+}
+
 /* ---- plateau ----------------------------------------------------------------------------- */
 
 /* Nothing improves by so much: the first validation counts, each one after it is a plateau. */
@@ -538,6 +571,7 @@ int main(void)
         API_TEST(a_folder_that_holds_a_run_is_not_overwritten),
         API_TEST(steps_bound_a_run_and_epochs_can_be_more),
         API_TEST(a_rate_without_measure_is_reported_as_divergence),
+        API_TEST(weights_with_nan_are_told_of_and_not_trained),
         API_TEST(the_plateau_after_three_drops_ends_the_training),
         API_TEST(a_run_that_its_plateau_ended_stays_ended),
         API_TEST(a_run_resumed_in_mid_epoch_ends_with_the_same_bits),

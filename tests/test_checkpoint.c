@@ -308,6 +308,75 @@ static void what_a_run_began_on_is_compared(void **state)
                                    "digits may differ: batch is 16, not 8\n");
 }
 
+/* Going on with a run that is over makes nothing, and so changes nothing of what it was made on. */
+static void a_run_that_is_over_keeps_its_checkpoint(void **state)
+{
+    (void)state;
+    struct stat before, after;
+    const char *run = gr_api_path("run"), *last = gr_api_path("run/step-000000014.safetensors");
+    train(run, NULL, 2, 0);
+    assert_int_equal(stat(last, &before), 0);
+    train(run, run, 2, 0);
+    assert_int_equal(stat(last, &after), 0);
+    assert_int_equal(before.st_ino, after.st_ino);
+    assert_int_equal(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
+}
+
+/* Stops after four steps of the first epoch and goes on with a changed model. */
+static bool go_on_within_an_epoch(const char *run, const char *set, struct gr_error *err)
+{
+    struct gr_train_result result;
+    const char *const sets[] = {set, NULL};
+    struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, NULL);
+    struct gr_train_options options = {.out = run, .steps = 4};
+    gr_api_ok(gr_train(model, &options, &result, err), err);
+    gr_model_free(model);
+    model = gr_api_load("model", gr_api_tiny, 1, sets);
+    options = (struct gr_train_options){.out = run, .resume = run};
+    const bool ok = gr_train(model, &options, &result, err);
+    gr_model_free(model);
+    return ok;
+}
+
+static void a_place_within_an_epoch_is_of_one_batch_and_data(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const char *batch = gr_api_path("batch"), *data = gr_api_path("data");
+    gr_api_refused(go_on_within_an_epoch(batch, "train.batch=16", &err), &err, GR_ERR_USAGE,
+                   "%s/step-000000004.safetensors stands within an epoch, after 4 batches of 8 "
+                   "images; give --batch 8, not 16",
+                   batch);
+    gr_api_refused(go_on_within_an_epoch(data, "data.train.synthetic.count=24", &err), &err,
+                   GR_ERR_DATA,
+                   "%s/step-000000004.safetensors stands within an epoch, after 4 batches, but "
+                   "data.train now has 3: are the same images there?",
+                   data);
+}
+
+static void more_epochs_are_told_where_the_rate_spans_them(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    struct gr_train_result result;
+    static const char *const cosine[] = {"train.learning_rate={cosine: {base: 0.01}}", NULL};
+    static const char told[] = "'cosine' spreads the learning rate over all epochs, of which there "
+                               "are 3 now and were 2: what was trained before had other rates\n";
+    const char *run = gr_api_path("run"), *other = gr_api_path("other");
+    for (int epochs = 2; epochs <= 3; epochs++) {
+        struct gr_model *model = gr_api_load("model", gr_api_tiny, 1, cosine);
+        const struct gr_train_options options = {
+            .out = run, .resume = epochs == 3 ? run : NULL, .epochs = epochs};
+        gr_tool_lacks(gr_api_log(), "spreads");
+        gr_api_ok(gr_train(model, &options, &result, &err), &err);
+        gr_model_free(model);
+    }
+    gr_tool_contains(gr_api_log(), told);
+    train(other, NULL, 2, 0); /* each epoch its own rate */
+    train(other, other, 3, 0);
+    assert_null(strstr(strstr(gr_api_log(), told) + strlen(told), "spreads the learning rate"));
+}
+
 static bool go_on_with(const char *run, const char *text, const char *const *sets,
                        struct gr_error *err)
 {
@@ -446,6 +515,9 @@ int main(void)
         TEST(the_newest_are_kept),
         TEST(a_folder_belongs_to_one_process),
         TEST(what_a_run_began_on_is_compared),
+        TEST(a_run_that_is_over_keeps_its_checkpoint),
+        TEST(a_place_within_an_epoch_is_of_one_batch_and_data),
+        TEST(more_epochs_are_told_where_the_rate_spans_them),
         TEST(a_model_that_changed_is_told_by_its_keys),
         TEST(a_model_of_other_shapes_does_not_go_on),
         TEST(an_epoch_in_two_parts_is_timed_whole),

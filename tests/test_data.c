@@ -174,6 +174,24 @@ static void a_truncated_gzip_file_is_named(void **state)
     assert_non_null(strstr(err.message, "/images.gz: truncated: the file ends "));
 }
 
+/* All the bytes are there, but not what would tell that they are the right ones. */
+static void a_gzip_file_without_its_checksum_is_named(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const char *attrs = gzipped_idx(), *path = gr_data_case_path(&test, "labels.gz");
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    const long size = ftell(file);
+    fclose(file);
+    damage(path, size - 8, -1, 0);
+    assert_null(open_as("idx", attrs, 1, 6, 6, 10, &err));
+    expect(&err, GR_ERR_DATA,
+           "data.train: @/labels.gz: truncated: the end of its gzip data, with their checksum, is "
+           "missing: fetch it again");
+}
+
 static void a_missing_idx_file_is_named(void **state)
 {
     (void)state;
@@ -736,6 +754,7 @@ int main(void)
         SENTENCE(idx_files_give_their_pixels_and_labels),
         SENTENCE(gzipped_idx_files_are_unpacked),
         SENTENCE(a_truncated_gzip_file_is_named),
+        SENTENCE(a_gzip_file_without_its_checksum_is_named),
         SENTENCE(a_missing_idx_file_is_named),
         SENTENCE(a_truncated_idx_file_is_named_with_its_bytes),
         SENTENCE(an_overlong_idx_file_is_refused),

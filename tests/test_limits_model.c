@@ -102,6 +102,50 @@ static void keys_of_a_mapping_and_parts_of_an_override_are_bounded(void **state)
     gr_text_release(&key);
 }
 
+static const char too_much[] =
+    "the bytes that aliases, blocks and variables add to the model are more than 67108864";
+
+/* A text of ten texts of ten texts: ten levels would be 10^10 of them. */
+static void texts_of_texts_are_bounded(void **state)
+{
+    (void)state;
+    struct gr_text text = {0};
+    gr_text_add(&text, HEAD NODES "vars:\n  v0: 0123456789\n");
+    for (int level = 1; level <= 10; level++) {
+        gr_text_add(&text, "  v%d: '", level);
+        for (int i = 0; i < 10; i++)
+            gr_text_add(&text, "$(v%d)", level - 1);
+        gr_text_add(&text, "'\n");
+    }
+    refuses_model(text.data, NULL, too_much);
+    gr_text_release(&text);
+}
+
+static void a_long_text_is_not_repeated_for_ever(void **state)
+{
+    (void)state;
+    struct gr_text alias = {0}, environment = {0};
+    char *value = malloc(100001);
+    assert_non_null(value);
+    memset(value, 'x', 100000);
+    value[100000] = '\0';
+    gr_text_add(&alias, HEAD NODES ".a: &a %s\n.b: [*a", value);
+    gr_text_add(&environment, HEAD NODES "name: '");
+    for (int i = 0; i < 700; i++) {
+        gr_text_add(&alias, ", *a");
+        gr_text_add(&environment, "${GR_TEST_LONG}");
+    }
+    gr_text_add(&alias, "]\n");
+    gr_text_add(&environment, "'\n");
+    assert_int_equal(setenv("GR_TEST_LONG", value, 1), 0);
+    refuses_model(alias.data, NULL, too_much);
+    refuses_model(environment.data, NULL, too_much);
+    unsetenv("GR_TEST_LONG");
+    gr_text_release(&alias);
+    gr_text_release(&environment);
+    free(value);
+}
+
 /* Suggestions are looked for among all names: for each mistake that was once all of them again. */
 static void mistakes_without_number_are_told_soon(void **state)
 {
@@ -303,6 +347,7 @@ static void the_limits_that_are_documented_are_those_of_the_code(void **state)
     gr_security_expect("entries of a model file", GR_DOC_MAX_NODES);
     gr_security_expect("nesting in a model file", GR_DOC_MAX_DEPTH);
     gr_security_expect("keys of a mapping", GR_DOC_MAX_KEYS);
+    gr_security_expect("bytes that aliases, blocks and variables add to a model", GR_DOC_MAX_TEXT);
     gr_security_expect("bytes of a header of tensors", GR_SAFETENSORS_HEADER_MAX);
     gr_security_expect("JSON values in a header of tensors", GR_SAFETENSORS_VALUES_MAX);
     gr_security_expect("tensors in a file", GR_SAFETENSORS_TENSORS_MAX);
@@ -317,6 +362,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SENTENCE(aliases_within_aliases_are_no_deeper_than_what_is_written),
         SENTENCE(keys_of_a_mapping_and_parts_of_an_override_are_bounded),
+        SENTENCE(texts_of_texts_are_bounded),
+        SENTENCE(a_long_text_is_not_repeated_for_ever),
         SENTENCE(mistakes_without_number_are_told_soon),
         SENTENCE(names_made_to_meet_in_a_table_cost_no_more_than_others),
         SENTENCE(names_in_a_model_hold_no_control_characters),

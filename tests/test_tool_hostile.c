@@ -129,7 +129,8 @@ static void names_with_controls_above_ascii_command_no_terminal(void **state)
 static void training_writes_through_no_link_in_its_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"metrics.jsonl", "latest.safetensors", "model.yaml"};
+    static const char *const names[] = {"metrics.jsonl", "latest.safetensors", "model.yaml",
+                                        "events.out.tfevents.0000000000.graph-runner"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[64];
         assert_int_equal(mkdir(at("run"), 0700), 0);
@@ -181,6 +182,12 @@ static void a_pack_is_not_written_through_a_link_in_its_folder(void **state)
     gr_tool_contains(outcome.err, "unfinished.jsonl is a link");
     gr_outcome_release(&outcome);
     expect_mine(at("mine"));
+    assert_int_equal(symlink(at("photos"), at("pack/train")), 0);
+    outcome = gr_tool_run(2, "data", "pack", gr_tool_model(), "-o", at("pack"), NULL);
+    gr_tool_contains(outcome.err, "pack/train is a link: what is written to a folder stays in it");
+    gr_outcome_release(&outcome);
+    assert_int_not_equal(access(at("photos/unfinished.jsonl"), F_OK), 0);
+    assert_int_not_equal(access(at("photos/index.jsonl"), F_OK), 0);
 }
 
 /* ---- other programs ---------------------------------------------------------------------- */

@@ -1,8 +1,13 @@
 /*
  * graph-runner data pack: data made small, for training to read fast.
  */
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L /* lstat */
+#endif
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "data_progress.h"
@@ -125,6 +130,20 @@ static int print(const struct gr_settings *settings, const struct packed *packs,
 
 /* ---- packing ----------------------------------------------------------------------------- */
 
+/* The user named the folder above it; where a link in that leads, nobody asked to write. */
+static bool check_no_link(const char *folder, struct gr_error *err)
+{
+    struct stat status;
+    if (lstat(folder, &status) != 0 || !S_ISLNK(status.st_mode))
+        return true;
+    err->status = GR_ERR_USAGE;
+    snprintf(err->message, sizeof err->message,
+             "%s is a link: what is written to a folder stays in it: remove the link, or give "
+             "another folder",
+             folder);
+    return false;
+}
+
 /* Packs what an operand names: a part of the model into a folder of that name, or a path. */
 static bool pack_one(const struct gr_session *session, const char *name, struct packed *pack,
                      struct gr_data_display *display, struct gr_error *err)
@@ -144,6 +163,8 @@ static bool pack_one(const struct gr_session *session, const char *name, struct 
     pack->name = name;
     snprintf(pack->folder, sizeof pack->folder, "%s%s%s", s->out, session->model ? "/" : "",
              session->model ? name : "");
+    if (session->model && !check_no_link(pack->folder, err))
+        return false;
     return session->model ? gr_pack_part(session->model, name, &options, &pack->result, err)
                           : gr_pack_path(session->context, name, &options, &pack->result, err);
 }

@@ -207,7 +207,7 @@ static const struct gr_example examples[] = {
     {"graph-runner train models/lenet.yaml --epochs 3 --out runs/first",
      "three epochs, kept in runs/first"},
     {"graph-runner train models/lenet.yaml --resume runs/first --epochs 6",
-     "three more, exactly as if they had been asked for at once"},
+     "three more, with the rates of epochs 4 to 6 of 6"},
     {"graph-runner train models/lenet.yaml --out runs/watched --watch 100",
      "is the rate right? |dw| / |w| is about 0.001 where it is"},
     {"graph-runner train m.yaml --weights w.st --set vars.classes=9 --freeze conv1",

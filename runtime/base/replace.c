@@ -163,12 +163,15 @@ void gr_replace_release(struct gr_replace *replace)
 
 /* ---- folders ----------------------------------------------------------------------------- */
 
-/* Does the name end as those of files do that go into such folders? */
+/* Is the name like those of files that go into such folders? */
 static bool is_written(const char *name)
 {
     static const char *const ends[] = {".safetensors", ".jsonl", ".json", ".yaml",
                                        ".csv",         ".png",   ".html", ".tar"};
+    static const char events[] = "events.out.tfevents.";
     const size_t length = strlen(name);
+    if (strncmp(name, events, sizeof events - 1) == 0)
+        return true;
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         const size_t end = strlen(ends[i]);
         if (length >= end && strcmp(name + length - end, ends[i]) == 0)

@@ -128,9 +128,17 @@ bool gr_data_file_expect(struct gr_data_file *file, size_t bytes, struct gr_erro
 bool gr_data_file_end(struct gr_data_file *file, struct gr_error *err)
 {
     char byte;
+    int code = Z_OK;
     const int got = gzread(file->gz, &byte, 1);
     if (got < 0)
         return fail_read(file, 0, err);
+    if (got == 0)
+        gzerror(file->gz, &code);
+    if (code == Z_BUF_ERROR)
+        return gr_fail(err, GR_ERR_DATA,
+                       "%s: truncated: the end of its gzip data, with their checksum, is missing: "
+                       "fetch it again",
+                       file->path);
     if (got > 0)
         return gr_fail(err, GR_ERR_DATA, "%s: longer than its header announces: fetch it again",
                        file->path);

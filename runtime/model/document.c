@@ -66,6 +66,16 @@ static bool fill(struct gr_doc_maker *maker, struct gr_mark mark, const char *wh
     return false;
 }
 
+/* A text of ten texts of ten texts, and so on, takes little to write. */
+bool gr_doc_count_text(struct gr_doc_maker *maker, size_t bytes, struct gr_mark mark)
+{
+    maker->text += bytes;
+    return maker->text <= GR_DOC_MAX_TEXT ||
+           fill(maker, mark,
+                "the bytes that aliases, blocks and variables add to the model are more than",
+                GR_DOC_MAX_TEXT);
+}
+
 /* Aliases, blocks and variables put trees into trees: the whole is no deeper than what is written
  * may be. */
 static bool grow(struct gr_doc_maker *maker, struct gr_doc *doc, const struct gr_doc *part)
@@ -101,7 +111,7 @@ bool gr_doc_put(struct gr_doc_maker *maker, struct gr_doc *mapping, const char *
 struct gr_doc *gr_doc_copy(struct gr_doc_maker *maker, const struct gr_doc *doc)
 {
     struct gr_doc *copy = gr_doc_new(maker, doc->type, doc->mark);
-    if (!copy)
+    if (!copy || (doc->text && !gr_doc_count_text(maker, strlen(doc->text), doc->mark)))
         return NULL;
     copy->use = doc->use;
     copy->text = doc->text;
@@ -109,10 +119,12 @@ struct gr_doc *gr_doc_copy(struct gr_doc_maker *maker, const struct gr_doc *doc)
     copy->broken = doc->broken;
     copy->unset = doc->unset;
     for (size_t i = 0; i < doc->count; i++) {
-        const bool ok = doc->type == GR_DOC_SEQUENCE
-                            ? gr_doc_append(maker, copy, gr_doc_copy(maker, doc->items[i]))
-                            : gr_doc_put(maker, copy, doc->pairs[i].key, doc->pairs[i].mark,
-                                         gr_doc_copy(maker, doc->pairs[i].value));
+        const bool ok =
+            doc->type == GR_DOC_SEQUENCE
+                ? gr_doc_append(maker, copy, gr_doc_copy(maker, doc->items[i]))
+                : gr_doc_count_text(maker, strlen(doc->pairs[i].key), doc->pairs[i].mark) &&
+                      gr_doc_put(maker, copy, doc->pairs[i].key, doc->pairs[i].mark,
+                                 gr_doc_copy(maker, doc->pairs[i].value));
         if (!ok)
             return NULL;
     }

@@ -37,7 +37,8 @@ enum {
     GR_DOC_MAX_BYTES = 16 << 20, /* of a file */
     GR_DOC_MAX_NODES = 500000,   /* after aliases and blocks, of a file of no more bytes */
     GR_DOC_MAX_DEPTH = 64,
-    GR_DOC_MAX_KEYS = 1024, /* of a mapping */
+    GR_DOC_MAX_KEYS = 1024,     /* of a mapping */
+    GR_DOC_MAX_TEXT = 64 << 20, /* bytes that copies and variables add to what is written */
 };
 
 /* Makes nodes in a pool and counts them: no more than the bytes read, where those are many. */
@@ -45,6 +46,7 @@ struct gr_doc_maker {
     struct gr_pool *pool;
     struct gr_diagnostics *diagnostics;
     size_t nodes, bytes;
+    size_t text; /* bytes of copied keys and texts, and of what variables stand for */
     bool full;   /* a bound was met, and told once */
     bool failed; /* out of memory */
 };
@@ -65,6 +67,9 @@ bool gr_doc_append(struct gr_doc_maker *maker, struct gr_doc *sequence, struct g
 /* Appends a pair; the key (borrowed) must be new. */
 bool gr_doc_put(struct gr_doc_maker *maker, struct gr_doc *mapping, const char *key,
                 struct gr_mark mark, struct gr_doc *value);
+
+/* Counts bytes of text that the file did not spell out; false: they are too many, noted once. */
+bool gr_doc_count_text(struct gr_doc_maker *maker, size_t bytes, struct gr_mark mark);
 
 /* The pair or value under a key; NULL: absent, or doc is NULL or no mapping. */
 struct gr_doc_pair *gr_doc_pair(const struct gr_doc *mapping, const char *key);

@@ -1,6 +1,8 @@
 /*
  * A model's tensors to and from files; see snapshot.h for what is written.
  */
+#include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,6 +125,23 @@ void gr_snapshot_release(struct gr_snapshot *snapshot)
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
+void gr_model_warn_broken(const struct gr_model *model, const char *path,
+                          const struct gr_tensor *tensor, bool *told)
+{
+    const float *values = tensor->data;
+    const int64_t count = *told ? 0 : gr_shape_count(&tensor->shape);
+    int64_t broken = 0;
+    for (int64_t i = 0; i < count; i++)
+        broken += !isfinite(values[i]);
+    if (!broken)
+        return;
+    *told = true;
+    gr_log(model->context, GR_LOG_WARNING,
+           "%s: '%s' holds NaN or infinity (%" PRId64 " of %" PRId64 " values): results mean "
+           "nothing",
+           path, tensor->name, broken, count);
+}
+
 static bool read_one(struct gr_model *model, struct gr_stored *stored,
                      const struct gr_tensor *tensor, const char *path, struct gr_error *err)
 {
@@ -153,6 +172,7 @@ static bool read_colours(struct gr_model *model, const char *text, struct gr_err
 bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, const char *path,
                    bool states, struct gr_error *err)
 {
+    bool told = false;
     if (!gr_model_materialise(model, err))
         return false;
     for (size_t i = 0; i < gr_params_count(model->params); i++) {
@@ -166,6 +186,7 @@ bool gr_model_read(struct gr_model *model, const struct gr_tensor_file *file, co
                            stored->value.name, model->file->name);
         if (!read_one(model, stored, tensor, path, err))
             return false;
+        gr_model_warn_broken(model, path, tensor, &told);
     }
     if (!read_colours(model, gr_tensor_file_metadata(file, statistics_key), err))
         return false;

@@ -30,4 +30,11 @@ bool gr_snapshot_write(const struct gr_snapshot *snapshot, const char *path, str
 
 void gr_snapshot_release(struct gr_snapshot *snapshot);
 
+/*
+ * Warns of an f32 tensor with NaN or infinity, which may not show in what is computed from it: a
+ * ReLU makes zeros of NaN. Of one tensor a file; *told remembers.
+ */
+void gr_model_warn_broken(const struct gr_model *model, const char *path,
+                          const struct gr_tensor *tensor, bool *told);
+
 #endif

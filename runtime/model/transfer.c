@@ -8,6 +8,7 @@
 #include "base/pattern.h"
 #include "model/model.h"
 #include "model/rename.h"
+#include "model/snapshot.h"
 
 struct transfer {
     struct gr_model *model;
@@ -145,6 +146,7 @@ static void tell(const struct transfer *t, const struct gr_transfer_row *row)
 
 static bool load(const struct transfer *t, struct gr_error *err)
 {
+    bool told = false;
     for (size_t i = 0; i < gr_params_count(t->model->params); i++) {
         struct gr_stored *stored = gr_params_at(t->model->params, i);
         if (!is_parameter(stored))
@@ -155,6 +157,7 @@ static bool load(const struct transfer *t, struct gr_error *err)
             if (!gr_params_set(t->model->params, stored, tensor->data,
                                (size_t)gr_shape_count(&tensor->shape), err))
                 return false;
+            gr_model_warn_broken(t->model, t->path, tensor, &told);
         }
         tell(t, &row);
     }

@@ -17,8 +17,11 @@
 /* Appends a value from outside so that the second pass does not see expressions in it. */
 static void add_quoted(struct gr_text *out, const char *value)
 {
-    for (const char *c = value; *c; c++)
-        gr_text_add(out, c[0] == '$' && c[1] == '(' ? "$%c" : "%c", *c);
+    for (const char *part; (part = strstr(value, "$(")); value = part + 2) {
+        gr_text_append(out, value, (size_t)(part - value));
+        gr_text_append(out, "$$(", 3);
+    }
+    gr_text_append(out, value, strlen(value));
 }
 
 /*
@@ -48,9 +51,11 @@ static const char *add_variable(struct gr_reader *reader, struct gr_doc *doc, co
         doc->unset = key;
     else if (!gr_reader_is_utf8(value))
         gr_reader_error(reader, doc, NULL, "environment variable '%s' is not UTF-8 text", key);
-    else
+    else if (gr_doc_count_text(&reader->maker, strlen(value), doc->mark)) {
         add_quoted(out, value);
-    return value && gr_reader_is_utf8(value) ? end + 1 : NULL;
+        return end + 1;
+    }
+    return NULL;
 }
 
 static bool replace_variables(struct gr_reader *reader, struct gr_doc *doc)
@@ -121,8 +126,10 @@ static const char *add_expression(struct gr_expression *e, const char *text, str
         const struct gr_doc *value = gr_expression_parameter(e, name);
         if (value && value->type != GR_DOC_SCALAR)
             gr_expression_fail(e, "a list or a mapping cannot stand within a text");
+        else if (value && !gr_doc_count_text(&e->reader->maker, strlen(value->text), e->doc->mark))
+            return NULL;
         else if (value)
-            gr_text_add(out, "%s", value->text);
+            gr_text_append(out, value->text, strlen(value->text));
         return e->failed ? NULL : e->at + length + 1;
     }
     const int64_t value = gr_expression_value(e);

@@ -184,9 +184,9 @@ static bool read_lines(struct reader *reader, const char *name, take_fn *take, b
 
 /*
  * The next field of a CSV file into text (cut to its size), without quotes; *end is what follows
- * it: ',' '\n' or EOF. Quoted fields may hold both.
+ * it: ',' '\n' or EOF. Quoted fields may hold both. True if it was quoted.
  */
-static void next_field(FILE *file, char *text, size_t size, int *end)
+static bool next_field(FILE *file, char *text, size_t size, int *end)
 {
     size_t used = 0;
     int c = getc(file);
@@ -206,9 +206,10 @@ static void next_field(FILE *file, char *text, size_t size, int *end)
     }
     text[used] = '\0';
     *end = c;
+    return quoted;
 }
 
-/* The names in the first line; their number, or -1: there are none or too many. */
+/* The names in the first line, NULL for a bare number; how many, or -1: none or too many. */
 static int64_t read_names(struct gr_record *record, FILE *file, const char *names[MOST_CLASSES])
 {
     char text[256];
@@ -216,8 +217,9 @@ static int64_t read_names(struct gr_record *record, FILE *file, const char *name
     int64_t count = 0;
     next_field(file, text, sizeof text, &end);
     while (end == ',') {
-        next_field(file, text, sizeof text, &end);
-        if (count == MOST_CLASSES || !(names[count] = gr_pool_strdup(&record->pool, text)))
+        const bool named = next_field(file, text, sizeof text, &end);
+        if (count == MOST_CLASSES ||
+            (named && !(names[count] = gr_pool_strdup(&record->pool, text))))
             return -1;
         count++;
     }

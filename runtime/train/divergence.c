@@ -97,6 +97,12 @@ bool gr_check_divergence(const struct gr_plan *plan, int64_t step, double rate,
                          struct gr_error *err)
 {
     struct gr_error found = {0};
+    if (step == 0) {
+        const struct gr_node *writer;
+        const struct gr_value *value = find_broken(plan, &writer);
+        return !value || gr_fail(err, GR_ERR_DIVERGED,
+                                 "'%s' holds NaN or infinity before the first step", value->name);
+    }
     return !describe_broken(plan, &found) ||
            gr_fail(err, GR_ERR_DIVERGED,
                    "diverged in step %" PRId64 " at learning rate %g: %s; try a smaller rate", step,

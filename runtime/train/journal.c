@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "train/journal.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "report/record.h"
 #include "report/report.h"
 #include "train/metrics.h"
+#include "train/schedule.h"
 #include "train/scores.h"
 
 enum {
@@ -174,6 +176,21 @@ static void read_past(struct gr_journal *journal, bool goes_on)
     gr_record_release(&journal->record);
 }
 
+/* More epochs, or fewer, are as good as planned from the start, but for these policies. */
+static void tell_epochs(const struct gr_journal *journal, const struct gr_journal_facts *facts)
+{
+    const struct gr_record *record = &journal->record;
+    const int64_t before =
+        record->n_sessions ? record->sessions[record->n_sessions - 1].epochs : -1;
+    const struct gr_choice *policy = &journal->model->file->learning_rate;
+    if (before > 0 && before != facts->epochs && facts->step > 0 &&
+        gr_schedule_spans_training(policy))
+        gr_log(journal->model->context, GR_LOG_WARNING,
+               "'%s' spreads the learning rate over all epochs, of which there are %" PRId64
+               " now and were %" PRId64 ": what was trained before had other rates",
+               policy->kind->name, facts->epochs, before);
+}
+
 struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train_options *options,
                                    const struct gr_journal_facts *facts, struct gr_error *err)
 {
@@ -188,6 +205,8 @@ struct gr_journal *gr_journal_open(struct gr_model *model, const struct gr_train
     journal->record.sum.after = facts->epoch_step;
     if (ok)
         read_past(journal, facts->goes_on);
+    if (ok)
+        tell_epochs(journal, facts);
     ok = ok && put_start(journal, facts, err);
     const char *scores = NULL;
     ok = ok && gr_journal_scores(model, &scores, err);

@@ -66,6 +66,13 @@ static void link_latest(const char *folder, const char *name)
         unlink(made);
 }
 
+void gr_saver_tidy(const struct gr_saver *saver, int64_t step)
+{
+    char name[GR_RUN_CHECKPOINT_NAME];
+    link_latest(saver->folder, gr_run_checkpoint_name(step, name));
+    gr_run_folder_prune(saver->folder, step, saver->keep);
+}
+
 /* Makes the best state the checkpoint too, without writing it twice; false: it cannot be. */
 static bool link_step(const char *folder, const char *name)
 {
@@ -112,8 +119,7 @@ static bool write_checkpoint(const struct gr_saver *saver, const struct job *job
         (!(job->save.best && link_step(saver->folder, name)) &&
          !gr_snapshot_write(&job->snapshot, path, err)))
         return false;
-    link_latest(saver->folder, name);
-    gr_run_folder_prune(saver->folder, job->save.step, saver->keep);
+    gr_saver_tidy(saver, job->save.step);
     return true;
 }
 

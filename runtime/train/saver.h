@@ -41,6 +41,9 @@ bool gr_saver_busy(const struct gr_saver *saver);
 void gr_saver_start(struct gr_saver *saver, struct gr_snapshot *snapshot,
                     const struct gr_save *save);
 
+/* What comes after the checkpoint of that step: the link to it, and older ones removed. */
+void gr_saver_tidy(const struct gr_saver *saver, int64_t step);
+
 /* Fetches the result; false: there is none yet. wait: for it, if it is busy. */
 bool gr_saver_result(struct gr_saver *saver, bool wait, struct gr_saved *saved);
 

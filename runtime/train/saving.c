@@ -25,6 +25,12 @@ bool gr_saving_open(struct gr_saving *saving, const struct gr_plan *plan,
     return saving->saver != NULL;
 }
 
+void gr_saving_found(struct gr_saving *saving, const struct gr_standing *standing)
+{
+    saving->begun = *standing;
+    saving->saved = saving->found = true;
+}
+
 bool gr_saving_due(const struct gr_saving *saving, const struct gr_standing *standing)
 {
     const struct gr_model_file *file = saving->plan->model->file;
@@ -128,6 +134,7 @@ bool gr_saving_begin(struct gr_saving *saving, const struct gr_standing *standin
     if (checkpoint) {
         saving->begun = now;
         saving->saved = true;
+        saving->found = false;
         saving->time = gr_seconds();
     }
     if (!renew(saving, &failed.err))
@@ -155,8 +162,11 @@ bool gr_saving_finish(struct gr_saving *saving, const struct gr_standing *standi
     if (!gr_saving_look(saving, true, err))
         return false;
     saving->gone = gr_run_folder_gone(saving->folder);
-    if (is_saved(saving, standing) && !saving->failing && !saving->gone)
+    if (is_saved(saving, standing) && !saving->failing && !saving->gone) {
+        if (saving->found)
+            gr_saver_tidy(saving->saver, standing->step);
         return true;
+    }
     if (!gr_saving_begin(saving, standing, true, false, rate, err))
         return false;
     if (!gr_saver_result(saving->saver, true, &saved))

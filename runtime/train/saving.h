@@ -23,6 +23,7 @@ struct gr_saving {
     struct gr_saver *saver;
     struct gr_standing begun; /* the last that was handed to the saver */
     bool saved;               /* that is on the disk, or will be if the saver is busy */
+    bool found;               /* it was, before this process: saving it was not ended, perhaps */
     bool announce;            /* say where it is */
     int64_t last;             /* step of the newest that is on the disk; -1: none yet */
     double time;              /* when the last was begun */
@@ -38,6 +39,9 @@ struct gr_saving {
 bool gr_saving_open(struct gr_saving *saving, const struct gr_plan *plan,
                     const struct gr_recording *recording, const struct gr_train_options *options,
                     int64_t last, struct gr_error *err);
+
+/* The state that the run goes on from is the checkpoint of that name in its folder. */
+void gr_saving_found(struct gr_saving *saving, const struct gr_standing *standing);
 
 /* Has so much happened since the last that the state is to be saved in the middle of an epoch? */
 bool gr_saving_due(const struct gr_saving *saving, const struct gr_standing *standing);

@@ -264,6 +264,12 @@ double gr_schedule_rate(const struct gr_choice *schedule, const struct gr_schedu
     return common->warmup_from + (rate - common->warmup_from) * ((double)at + 1) / warmup;
 }
 
+bool gr_schedule_spans_training(const struct gr_choice *schedule)
+{
+    const bool falls = schedule->kind == &poly.kind || schedule->kind == &cosine.kind;
+    return falls && !(((const struct curve *)schedule->attrs)->length > 0);
+}
+
 enum gr_schedule_event gr_schedule_observe(const struct gr_choice *schedule,
                                            struct gr_schedule_state *state, double value,
                                            bool higher_is_better)

@@ -48,6 +48,9 @@ struct gr_schedule_state {
 double gr_schedule_rate(const struct gr_choice *schedule, const struct gr_schedule_state *state,
                         int64_t step, int64_t steps_per_epoch, int64_t total_epochs);
 
+/* Does each step's rate depend on how long the whole training is? */
+bool gr_schedule_spans_training(const struct gr_choice *schedule);
+
 enum gr_schedule_event {
     GR_SCHEDULE_NONE,     /* no improvement, still patient; or a policy that does not listen */
     GR_SCHEDULE_IMPROVED, /* better than the best by more than the threshold */

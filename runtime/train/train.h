@@ -22,6 +22,7 @@ struct gr_trainer {
     bool higher_is_better;
     int64_t epochs, steps_per_epoch;
     int64_t max_steps;           /* 0: no bound */
+    bool standing_found;         /* on opening: its checkpoint is in the folder */
     double start, wait_start;    /* of this epoch, in this process */
     int64_t epoch_images;        /* of it, seen by this process */
     struct gr_record_sum before; /* of it, by the processes before */

@@ -1,6 +1,7 @@
 /*
  * Setting up a training run: its data, its plans, what it goes on from, and its folder.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,6 +77,8 @@ static bool open_folder(struct gr_trainer *t, bool goes_on, struct gr_error *err
     if (!gr_saving_open(&t->saving, t->plan, &t->recording, t->options,
                         goes_on ? t->standing.step : -1, err))
         return false;
+    if (t->standing_found)
+        gr_saving_found(&t->saving, &t->standing);
     t->saving.renew = make_folder_anew;
     t->saving.renew_user = t;
     return true;
@@ -141,6 +144,35 @@ static bool make_plans(struct gr_trainer *t, const struct gr_plan_options *optio
     return t->validation_plan != NULL;
 }
 
+/* A place within an epoch means nothing to batches of another size, or to fewer data. */
+static bool check_place(const struct gr_checkpoint *checkpoint, const struct gr_trainer *t,
+                        int64_t batch, struct gr_error *err)
+{
+    const int64_t place = checkpoint->standing.batch;
+    const char *made = gr_tensor_file_metadata(checkpoint->file, "made_on.batch");
+    char now[24];
+    snprintf(now, sizeof now, "%" PRId64, batch);
+    if (place && made && strcmp(made, now) != 0)
+        return gr_fail(err, GR_ERR_USAGE,
+                       "%s stands within an epoch, after %" PRId64
+                       " batches of %.20s images; give --batch %.20s, not %s",
+                       checkpoint->path, place, made, made, now);
+    return place <= t->steps_per_epoch ||
+           gr_fail(err, GR_ERR_DATA,
+                   "%s stands within an epoch, after %" PRId64 " batches, but data.train now has "
+                   "%" PRId64 ": are the same images there?",
+                   checkpoint->path, place, t->steps_per_epoch);
+}
+
+/* Is it one of those in the run's own folder, under the name of its step? */
+static bool is_own(const struct gr_checkpoint *checkpoint, const struct gr_train_options *o)
+{
+    char path[GR_RUN_PATH], name[GR_RUN_CHECKPOINT_NAME];
+    gr_run_checkpoint_name(checkpoint->standing.step, name);
+    return gr_run_folder_same(o->out, o->resume) && gr_run_path(o->resume, name, path, NULL) &&
+           strcmp(path, checkpoint->path) == 0;
+}
+
 /* The plans, with the state of the checkpoint to go on from, or of new weights. */
 static bool make_state(struct gr_trainer *t, const struct gr_plan_options *options,
                        struct gr_error *err)
@@ -150,13 +182,15 @@ static bool make_state(struct gr_trainer *t, const struct gr_plan_options *optio
     if (!o->resume)
         return (!o->weights || gr_model_load_weights(t->model, o->weights, err)) &&
                make_plans(t, options, err);
-    bool ok = gr_checkpoint_find(&checkpoint, t->model, o->resume, err);
+    bool ok = gr_checkpoint_find(&checkpoint, t->model, o->resume, err) &&
+              check_place(&checkpoint, t, options->batch, err);
     if (ok)
         gr_checkpoint_recall(&checkpoint, t->model, options); /* before the plan chooses kernels */
     ok = ok && make_plans(t, options, err) &&
          gr_checkpoint_restore(&checkpoint, t->model, err); /* after it has made the states */
     if (ok) {
         t->standing = checkpoint.standing;
+        t->standing_found = is_own(&checkpoint, o);
         gr_plan_set_step(t->plan, (uint64_t)t->standing.step);
     }
     gr_checkpoint_release(&checkpoint);
