@@ -169,6 +169,24 @@ static void a_report_is_not_written_through_a_link_in_the_run(void **state)
     assert_true(S_ISLNK(status.st_mode));
 }
 
+static void no_pipe_in_the_folder_of_a_run_is_waited_for(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"run/model.yaml", "run/best.safetensors"};
+    struct gr_outcome outcome =
+        gr_tool_run(0, "train", gr_tool_model(), "--out", at("run"), "--epochs", "1", NULL);
+    gr_outcome_release(&outcome);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_int_equal(unlink(at(names[i])), 0);
+        assert_int_equal(mkfifo(at(names[i]), 0600), 0);
+        outcome = gr_tool_run(0, "report", at("run"), "-o", at("page.html"), NULL);
+        gr_outcome_release(&outcome);
+        outcome = gr_tool_run(2, "train", gr_tool_model(), "--resume", at("run"), NULL);
+        gr_tool_contains(outcome.err, " is no regular file: remove it");
+        gr_outcome_release(&outcome);
+    }
+}
+
 static void a_pack_is_not_written_through_a_link_in_its_folder(void **state)
 {
     (void)state;
@@ -237,6 +255,7 @@ int main(void)
         TEST(names_with_controls_above_ascii_command_no_terminal),
         TEST(training_writes_through_no_link_in_its_folder),
         TEST(a_report_is_not_written_through_a_link_in_the_run),
+        TEST(no_pipe_in_the_folder_of_a_run_is_waited_for),
         TEST(a_pack_is_not_written_through_a_link_in_its_folder),
         TEST(names_of_pictures_are_no_commands),
         TEST(texts_of_a_model_are_only_text_in_a_drawing),

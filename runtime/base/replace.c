@@ -199,9 +199,16 @@ bool gr_refuse_links(const char *folder, struct gr_error *err)
     bool done = true;
     for (const struct dirent *entry; dir && done && (entry = readdir(dir));) {
         struct stat status;
-        if (is_written(entry->d_name) &&
-            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISLNK(status.st_mode) && !stays(dirfd(dir), entry->d_name))
+        if (!is_written(entry->d_name) ||
+            fstatat(dirfd(dir), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+            S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
+            continue;
+        if (!S_ISLNK(status.st_mode)) /* a pipe would keep us waiting */
+            done = gr_fail(err, GR_ERR_USAGE,
+                           "%s/%s is no regular file: remove it, or give "
+                           "another folder",
+                           folder, entry->d_name);
+        else if (!stays(dirfd(dir), entry->d_name))
             done =
                 gr_fail(err, GR_ERR_USAGE,
                         "%s/%s is a link that leads elsewhere: what is written to a folder stays "

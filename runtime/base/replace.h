@@ -46,7 +46,7 @@ bool gr_make_folder(const char *folder, struct gr_error *err);
 
 /*
  * A usage error where the folder holds links, named like the files that are written to folders,
- * that lead out of it.
+ * that lead out of it, or pipes and devices.
  */
 bool gr_refuse_links(const char *folder, struct gr_error *err);
 

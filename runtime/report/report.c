@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/replace.h"
 #include "graph/graph.h"
@@ -64,6 +63,13 @@ bool gr_report_filters_draw(struct gr_sheet *sheet, const float *weights,
     return gr_filters_draw(sheet, weights, shape, false, PAGE_WIDTH, NULL, err);
 }
 
+/* A pipe of that name would keep us waiting for ever. */
+static bool is_file(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 /* From the latest checkpoint, as `train` itself draws them; else that of the best epoch. */
 static struct gr_tensor_file *read_weights(const struct run *run)
 {
@@ -71,9 +77,8 @@ static struct gr_tensor_file *read_weights(const struct run *run)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[PATH_SIZE];
         const int n = snprintf(path, sizeof path, "%s/%s", run->folder, names[i]);
-        struct gr_tensor_file *file = n > 0 && n < PATH_SIZE && access(path, R_OK) == 0
-                                          ? gr_tensor_file_read(path, NULL)
-                                          : NULL;
+        struct gr_tensor_file *file =
+            n > 0 && n < PATH_SIZE && is_file(path) ? gr_tensor_file_read(path, NULL) : NULL;
         if (file)
             return file;
     }
@@ -112,7 +117,7 @@ static bool open_run(struct run *run, struct gr_context *context, const char *fo
     if (!gr_record_read(&run->record, folder, context->log, context->log_user, err))
         return false;
     const int n = snprintf(path, sizeof path, "%s/model.yaml", folder);
-    if (n > 0 && n < PATH_SIZE && access(path, F_OK) == 0) {
+    if (n > 0 && n < PATH_SIZE && is_file(path)) {
         struct gr_error failed = {0};
         run->model = gr_model_file_read(context->ops, path, NULL, NULL, NULL, &failed);
         if (!run->model)
