@@ -91,8 +91,11 @@ enum gr_tune {
     GR_TUNE_MEASURE, /* what is not known is measured, once a machine */
 };
 
-/* Hears of each measurement: before it begins (result NULL), and what came of it. */
-typedef void gr_tune_fn(void *user, const char *node, const char *result);
+/*
+ * Hears of each measurement: before it begins (result NULL), and what came of it. Returning false
+ * before one ends the compiling with GR_ERR_RUNTIME; what was found so far is kept.
+ */
+typedef bool gr_tune_fn(void *user, const char *node, const char *result);
 
 struct gr_context_options {
     int threads; /* 0: the cores that affinity and the cgroup allow */

@@ -11,12 +11,14 @@
 
 #include <cmocka.h>
 
+#include <glob.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "support/folder.h"
 #include "support/tool.h"
@@ -57,10 +59,11 @@ static void wait_for_an_epoch(void)
 static void an_interrupted_run_is_saved_and_goes_on(void **state)
 {
     (void)state;
-    static const int signals[] = {SIGINT, SIGTERM};
-    for (size_t i = 0; i < 2; i++) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    static const char *const folders[] = {"first", "second", "third"};
+    for (size_t i = 0; i < 3; i++) {
         char folder[GR_FOLDER_PATH];
-        gr_folder_file(i ? "second" : "first", folder);
+        gr_folder_file(folders[i], folder);
         const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
                                         "1000000", NULL);
         wait_for_an_epoch();
@@ -107,6 +110,43 @@ static void a_run_asked_to_save_says_where_and_goes_on(void **state)
     assert_int_equal(kill(pid, SIGTERM), 0);
     struct gr_outcome outcome = gr_tool_end(128 + SIGTERM, pid);
     gr_tool_contains(outcome.err, "run/step-0");
+    gr_outcome_release(&outcome);
+}
+
+/* There is nothing to save yet but what was measured. */
+static void a_signal_ends_the_choice_of_kernels(void **state)
+{
+    (void)state;
+    static const char many[] =
+        "format: 1\n"
+        "name: many\n"
+        "inputs: {image: {shape: [3, 64, 64]}, label: {classes: 2}}\n"
+        "nodes:\n"
+        "  - {name: c1, op: conv, inputs: image, out_channels: 64, kernel: 3, pad: 1}\n"
+        "  - {name: c2, op: conv, out_channels: 64, kernel: 5, pad: 2}\n"
+        "  - {name: c3, op: conv, out_channels: 64, kernel: 7, pad: 3}\n"
+        "  - {name: c4, op: conv, out_channels: 64, kernel: 9, pad: 4}\n"
+        "  - {name: fc, op: linear, out_features: 2, weight_init: {gaussian: {std: 0.01}}}\n"
+        "  - {name: loss, op: softmax_cross_entropy, inputs: [fc, label]}\n"
+        "train: {loss: loss, batch: 32, optimizer: {sgd: {}}, learning_rate: 0.01}\n"
+        "data: {train: {synthetic: {count: 64}, transform: [scale]}}\n";
+    char model[GR_FOLDER_PATH], cache[GR_FOLDER_PATH];
+    glob_t files;
+    gr_tool_save(gr_folder_file("many.yaml", model), many);
+    const pid_t pid =
+        gr_tool_start(NULL, "train", model, "--out", run_folder, "--threads", "1", "-v", NULL);
+    wait_for(": direct", 1);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    struct gr_outcome outcome = gr_tool_end(128 + SIGTERM, pid);
+    gr_tool_contains(outcome.err, "stopped while kernels were chosen, before '");
+    gr_tool_lacks(outcome.err, "epoch 1");
+    gr_outcome_release(&outcome);
+    assert_int_equal(access(best, F_OK), -1);
+    gr_folder_file("cache/kernels-*.json", cache);
+    assert_int_equal(glob(cache, 0, NULL, &files), 0);
+    globfree(&files);
+    outcome = gr_tool_run(0, "train", model, "--out", run_folder, "--threads", "1", "--tune",
+                          "known", "--steps", "1", NULL);
     gr_outcome_release(&outcome);
 }
 
@@ -183,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_interrupted_run_is_saved_and_goes_on),
         TEST(a_run_asked_to_save_says_where_and_goes_on),
+        TEST(a_signal_ends_the_choice_of_kernels),
         TEST(a_second_signal_ends_the_tool_at_once),
         TEST(other_commands_leave_nothing_half_written),
         TEST(layers_are_watched),

@@ -152,15 +152,16 @@ static const char net[] =
     "data:\n"
     "  train: {synthetic: {count: 12}, transform: [{scale: {factor: 0.01}}]}\n";
 
-static int measured;
+static int measured, most_measured; /* the last is refused; 0: none is */
 static char told[4096];
 
-static void count_measurement(void *user, const char *node, const char *result)
+static bool count_measurement(void *user, const char *node, const char *result)
 {
     (void)user;
     measured += result == NULL;
     if (result)
         snprintf(told + strlen(told), sizeof told - strlen(told), "%s: %s\n", node, result);
+    return result || measured != most_measured;
 }
 
 static struct gr_context *context_new(enum gr_tune tune)
@@ -219,6 +220,26 @@ static void a_plan_measures_what_is_worth_it_once_a_machine(void **state)
     context = context_new(GR_TUNE_OFF);
     plan_once(context);
     assert_int_equal(measured, 0);
+    gr_context_free(context);
+}
+
+static void what_was_found_before_a_stop_is_kept(void **state)
+{
+    (void)state;
+    struct gr_error err = {0};
+    const struct gr_plan_options options = {.mode = GR_TRAIN, .update = true};
+    struct gr_context *context = context_new(GR_TUNE_MEASURE);
+    struct gr_model *model = model_in(context);
+    most_measured = 2;
+    assert_null(gr_plan_new(model, &options, &err));
+    most_measured = 0;
+    assert_int_equal(err.status, GR_ERR_RUNTIME);
+    assert_non_null(strstr(err.message, "stopped while kernels were chosen, before '"));
+    gr_model_free(model);
+    gr_context_free(context);
+    context = context_new(GR_TUNE_MEASURE); /* another process */
+    plan_once(context);
+    assert_int_equal(measured, 1);
     gr_context_free(context);
 }
 
@@ -291,6 +312,7 @@ int main(void)
         TEST(what_is_unsure_stays_with_its_run),
         TEST(a_file_that_does_not_fit_changes_nothing_and_says_why),
         TEST(a_plan_measures_what_is_worth_it_once_a_machine),
+        TEST(what_was_found_before_a_stop_is_kept),
         TEST(a_resumed_run_keeps_the_kernels_that_it_began_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,8 +93,10 @@ static int train_in(const struct gr_session *session, const char *out)
     const bool ok = gr_train(session->model, &options, &result, &err);
     gr_display_end(&display);
     free(command);
-    if (!ok)
-        return gr_tool_error(&err);
+    if (!ok) {
+        const int status = gr_tool_error(&err);
+        return gr_session_stopped() ? 128 + gr_interrupt_signal() : status;
+    }
     tell_result(session, &result, out);
     if (!result.interrupted)
         return GR_OK;
@@ -234,7 +236,8 @@ const struct gr_command gr_command_train = {
         "saved at the start, after each epoch and every half hour; train.checkpoint in the model "
         "changes that: {every: 1, steps: 0, minutes: 30}. --resume goes on from the newest that is "
         "whole, exactly as if nothing had happened, however the run ended.\n\n"
-        "Ctrl-C or SIGTERM finishes the step, saves and stops, a second one stops at once; SIGUSR1 "
+        "Ctrl-C, SIGTERM or a closed terminal finishes the step, saves and stops, a second signal "
+        "stops at once; SIGUSR1 "
         "saves and goes on. Where nothing can be written (a full disk) training goes on, warns "
         "once and tries again.",
     .options = options,

@@ -35,10 +35,19 @@ static void watch(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
+/* The terminal is closed; nohup has it ignored. */
+static void watch_hangup(void)
+{
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        watch(SIGHUP, note);
+}
+
 void gr_interrupt_watch(void)
 {
     watch(SIGINT, note);
     watch(SIGTERM, note);
+    watch_hangup();
 }
 
 void gr_interrupt_watch_save(void)

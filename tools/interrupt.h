@@ -1,6 +1,6 @@
 /*
- * Ctrl-C and termination while there is something to save: the first signal is a request, which the
- * work looks at between two steps; the second ends the process at once.
+ * Ctrl-C, termination and a closed terminal while there is something to save: the first signal is a
+ * request, which the work looks at between two steps; the second ends the process at once.
  */
 #ifndef GR_TOOLS_INTERRUPT_H
 #define GR_TOOLS_INTERRUPT_H

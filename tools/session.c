@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "interrupt.h"
 #include "terminal.h"
 #include "transfer.h"
 
@@ -42,10 +43,24 @@ static enum gr_tune tune_of(const struct gr_settings *settings)
     return settings->command->tunes ? GR_TUNE_MEASURE : GR_TUNE_KNOWN;
 }
 
-static void show_measuring(void *user, const char *node, const char *result)
+static bool stopped;
+
+bool gr_session_stopped(void)
+{
+    return stopped;
+}
+
+/* Until a signal asks to stop. */
+static bool measure_on(void *user, const char *node, const char *result)
+{
+    (void)user, (void)node;
+    stopped = stopped || (!result && gr_interrupt_signal());
+    return !stopped;
+}
+
+static bool show_measuring(void *user, const char *node, const char *result)
 {
     char line[160];
-    (void)user;
     if (result) {
         snprintf(line, sizeof line, "%s: %s", node, result);
         gr_tool_log(NULL, GR_LOG_DEBUG, line);
@@ -53,6 +68,7 @@ static void show_measuring(void *user, const char *node, const char *result)
         snprintf(line, sizeof line, "choosing kernels, once for this machine: %s", node);
         gr_status_show(line);
     }
+    return measure_on(user, node, result);
 }
 
 int gr_session_open(struct gr_session *session, const struct gr_settings *settings,
@@ -65,7 +81,8 @@ int gr_session_open(struct gr_session *session, const struct gr_settings *settin
                                                .kernels = (enum gr_kernels)settings->kernels,
                                                .tune = tune_of(settings),
                                                .tuning = *folder ? folder : NULL,
-                                               .measuring = settings->quiet ? NULL : show_measuring,
+                                               .measuring =
+                                                   settings->quiet ? measure_on : show_measuring,
                                                .log = gr_tool_log};
     const struct gr_model_options model = {.sets = (const char *const *)settings->sets.items,
                                            .n_sets = settings->sets.count,

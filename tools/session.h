@@ -18,6 +18,9 @@ int gr_session_open(struct gr_session *session, const struct gr_settings *settin
                     const char *path);
 void gr_session_close(struct gr_session *session);
 
+/* Did a plan fail since a signal came while kernels were measured for it? */
+bool gr_session_stopped(void);
+
 /* Opens the model that is the first operand, does the work, closes it. Returns an exit code. */
 int gr_session_run(const struct gr_settings *settings,
                    int (*work)(const struct gr_session *session));

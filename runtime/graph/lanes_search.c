@@ -169,8 +169,7 @@ static bool try_lanes(struct gr_choosing *c, int lanes, struct gr_error *err)
         timings[k] = (struct timing){1e30, 1e30};
         any = any || (offer->open && wanted[k]);
     }
-    if (any)
-        gr_tuning_report(program->options.tuning, subject, NULL);
+    ok = ok && (!any || gr_tuning_begin(program->options.tuning, subject, err));
     if (ok && any && arrange(c, wanted, true, &failed) && gr_step_trial_run(&c->trial, &failed) &&
         c->trial.seconds < longest_step) {
         const int rounds = clamp(trial_seconds / (3 * c->trial.seconds), 2, MOST_ROUNDS);

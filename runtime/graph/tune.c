@@ -236,8 +236,8 @@ static bool choose(struct gr_program *program, const struct gr_node *node,
 {
     struct gr_tuning *tuning = program->options.tuning;
     struct finding found[GR_MAX_CANDIDATES];
-    gr_tuning_report(tuning, node->name, NULL);
-    if (!measure(program, node, src, names, count, found, err))
+    if (!gr_tuning_begin(tuning, node->name, err) ||
+        !measure(program, node, src, names, count, found, err))
         return false;
     const int best = fastest(found, count);
     const bool unsure = any_open(found, count, found[best].seconds);

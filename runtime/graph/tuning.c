@@ -49,6 +49,14 @@ void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report,
     tuning->user = user;
 }
 
+bool gr_tuning_begin(const struct gr_tuning *tuning, const char *what, struct gr_error *err)
+{
+    return !tuning->report || tuning->report(tuning->user, what, NULL) ||
+           gr_fail(err, GR_ERR_RUNTIME,
+                   "stopped while kernels were chosen, before '%s'; what was found so far is kept",
+                   what);
+}
+
 void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const char *result)
 {
     if (tuning->report)

@@ -11,9 +11,9 @@ struct gr_tuning;
 
 /*
  * Hears of each measurement: before it begins, with result NULL, and afterwards, with a line of
- * what was measured. Same as gr_tune_fn of graphrunner.h.
+ * what was measured. False before one: it is not to begin. Same as gr_tune_fn of graphrunner.h.
  */
-typedef void gr_tuning_report_fn(void *user, const char *what, const char *result);
+typedef bool gr_tuning_report_fn(void *user, const char *what, const char *result);
 
 /* measure: what is not known may be measured; else only what is recorded is taken. */
 struct gr_tuning *gr_tuning_new(bool measure, struct gr_error *err);
@@ -21,6 +21,7 @@ void gr_tuning_free(struct gr_tuning *tuning); /* NULL is allowed */
 
 bool gr_tuning_measures(const struct gr_tuning *tuning);
 void gr_tuning_set_report(struct gr_tuning *tuning, gr_tuning_report_fn *report, void *user);
+bool gr_tuning_begin(const struct gr_tuning *tuning, const char *what, struct gr_error *err);
 void gr_tuning_report(const struct gr_tuning *tuning, const char *what, const char *result);
 
 /* The choice recorded under that key, or NULL. What was found counts as used. */
