@@ -151,6 +151,29 @@ static void a_file_may_hold_no_tensors(void **state)
     gr_tensor_file_free(NULL);
 }
 
+/* Wherever they stand, also between the bytes of others, and however large their other sides. */
+static void tensors_without_elements_are_left_out(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]},"
+        "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+        "\"c\":{\"dtype\":\"F16\",\"shape\":[4611686018427387904,0,4611686018427387904],"
+        "\"data_offsets\":[2,2]},"
+        "\"d\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[2,3]}}";
+    struct gr_error err = {0};
+    struct gr_bytes bytes = gr_bytes_safetensors(sizeof text - 1, text, 0);
+    gr_bytes_add(&bytes, "xyz", 3);
+    gr_bytes_save(&bytes, path);
+    struct gr_tensor_file *file = gr_tensor_file_read(path, &err);
+    assert_non_null(file);
+    assert_int_equal(gr_tensor_file_count(file), 2);
+    assert_memory_equal(gr_tensor_file_find(file, "b")->data, "xy", 2);
+    assert_memory_equal(gr_tensor_file_find(file, "d")->data, "z", 1);
+    assert_null(gr_tensor_file_find(file, "a"));
+    gr_tensor_file_free(file);
+}
+
 /* Runs with the descriptor standing for the file at path. */
 static int redirect(int descriptor, const char *mode)
 {
@@ -418,6 +441,7 @@ int main(void)
         TEST(a_file_is_written_to_the_byte),
         TEST(a_file_is_read_to_the_byte),
         TEST(a_file_may_hold_no_tensors),
+        TEST(tensors_without_elements_are_left_out),
         TEST(a_dash_is_a_standard_stream),
         TEST(other_types_become_ours),
         TEST(a_half_that_is_no_number_stays_one),

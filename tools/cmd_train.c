@@ -43,12 +43,12 @@ static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps,
     char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE], budget[GR_FIGURE];
     char kept[GR_FIGURE], watch[GR_FIGURE];
     const bool changed = settings->sets.count || settings->freeze.count;
-    gr_tool_warn("interrupted after %" PRId64 " steps, which are saved; go on with: "
+    gr_tool_warn("interrupted after %" PRId64 " %s saved; go on with: "
                  "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s%s%s",
-                 steps, changed ? out : settings->operands.items[0], changed ? "/model.yaml" : "",
-                 out, again("epochs", settings->epochs, epochs),
-                 again("steps", settings->steps, to), again("batch", settings->batch, batch),
-                 again("seed", settings->seed, seed),
+                 steps, steps == 1 ? "step, which is" : "steps, which are",
+                 changed ? out : settings->operands.items[0], changed ? "/model.yaml" : "", out,
+                 again("epochs", settings->epochs, epochs), again("steps", settings->steps, to),
+                 again("batch", settings->batch, batch), again("seed", settings->seed, seed),
                  again("memory-budget", settings->memory_budget, budget),
                  again("keep", settings->kept, kept), again("watch", settings->watch, watch),
                  settings->data ? " --data " : "", settings->data ? settings->data : "");

@@ -188,6 +188,15 @@ static bool read_metadata(struct reading *in, json_t *object)
     return true;
 }
 
+/* Has it no elements? */
+static bool is_empty(const struct gr_shape *shape)
+{
+    bool empty = false;
+    for (int i = 0; i < shape->rank; i++)
+        empty = empty || shape->dim[i] == 0;
+    return empty;
+}
+
 static bool read_shape(struct reading *in, const char *name, const json_t *array,
                        struct gr_shape *shape)
 {
@@ -202,11 +211,8 @@ static bool read_shape(struct reading *in, const char *name, const json_t *array
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return fail(in, name, "dimension %zu is not a whole number", i);
         shape->dim[i] = json_integer_value(dim);
-        if (shape->dim[i] == 0)
-            return fail(in, name, "dimension %zu is 0: tensors without elements are not supported",
-                        i);
     }
-    return gr_shape_check(shape) ? true : fail(in, name, "shape is too large");
+    return is_empty(shape) || gr_shape_check(shape) ? true : fail(in, name, "shape is too large");
 }
 
 static bool read_offsets(struct reading *in, const char *name, const json_t *array,
@@ -220,12 +226,13 @@ static bool read_offsets(struct reading *in, const char *name, const json_t *arr
     if (entry->begin < 0 || entry->begin > entry->end)
         return fail(in, name, "data_offsets %" PRId64 " to %" PRId64 " are not a range",
                     entry->begin, entry->end);
-    const int64_t bytes = gr_shape_count(&entry->tensor.shape) * (int64_t)entry->type->bytes;
+    const struct gr_shape *shape = &entry->tensor.shape;
+    const int64_t bytes = is_empty(shape) ? 0 : gr_shape_count(shape) * (int64_t)entry->type->bytes;
     if (entry->end - entry->begin != bytes) {
-        char shape[GR_SHAPE_TEXT];
+        char text[GR_SHAPE_TEXT];
         return fail(in, name, "data_offsets span %" PRId64 " bytes, but %s of %s take %" PRId64,
-                    entry->end - entry->begin, gr_shape_text(&entry->tensor.shape, shape),
-                    entry->type->name, bytes);
+                    entry->end - entry->begin, gr_shape_text(shape, text), entry->type->name,
+                    bytes);
     }
     return true;
 }
@@ -266,9 +273,12 @@ static bool read_entries(struct reading *in, json_t *header)
         if (strcmp(name, GR_SAFETENSORS_METADATA) == 0) {
             if (!read_metadata(in, value))
                 return false;
-        } else if (!read_entry(in, name, value, &in->entries[in->file->count++])) {
-            return false;
+            continue;
         }
+        struct entry *entry = &in->entries[in->file->count];
+        if (!read_entry(in, name, value, entry))
+            return false;
+        in->file->count += !is_empty(&entry->tensor.shape); /* which nothing here could use */
     }
     return true;
 }

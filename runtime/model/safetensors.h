@@ -12,8 +12,8 @@
  * Tensors are written as that world's own writer orders them: wider types first (F32, I32, BF16,
  * U8), then by name. Read, a tensor is one of our types: F64 and F16 become f32, BOOL u8, other
  * integers s32 (a value beyond its range is an error); other types are an error that names the
- * tensor. So are tensors without elements and those of rank above GR_MAX_RANK, which Graph Runner
- * does not have.
+ * tensor. So are those of rank above GR_MAX_RANK. Tensors without elements are left out: nothing
+ * here could use them.
  */
 #ifndef GR_MODEL_SAFETENSORS_H
 #define GR_MODEL_SAFETENSORS_H
