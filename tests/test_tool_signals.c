@@ -65,12 +65,12 @@ static void an_interrupted_run_is_saved_and_goes_on(void **state)
         char folder[GR_FOLDER_PATH];
         gr_folder_file(folders[i], folder);
         const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
-                                        "1000000", NULL);
+                                        "1000000", "--threads", "1", "--kernels", "openblas", NULL);
         wait_for_an_epoch();
         assert_int_equal(kill(pid, signals[i]), 0);
         struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
         gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
-        gr_tool_contains(outcome.err, " --epochs 1000000\n");
+        gr_tool_contains(outcome.err, " --epochs 1000000 --threads 1 --kernels openblas\n");
         gr_outcome_release(&outcome);
         outcome =
             gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);

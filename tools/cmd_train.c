@@ -28,30 +28,37 @@ static void tell_result(const struct gr_session *session, const struct gr_train_
     printf("; kept in %s\n", out);
 }
 
-/* An option of the command line that a resumed run needs again; "" if it was not given. */
-static const char *again(const char *name, int64_t value, char text[GR_FIGURE])
+/* The options of the command line that a resumed run needs again. */
+static void print_again(const struct gr_settings *settings, char *text, size_t size)
 {
-    text[0] = '\0';
-    if (value)
-        snprintf(text, GR_FIGURE, " --%s %" PRId64, name, value);
-    return text;
+    const struct {
+        const char *name;
+        int64_t value; /* 0: not given */
+    } numbers[] = {{"epochs", settings->epochs},   {"steps", settings->steps},
+                   {"batch", settings->batch},     {"seed", settings->seed},
+                   {"keep", settings->kept},       {"watch", settings->watch},
+                   {"threads", settings->threads}, {"memory-budget", settings->memory_budget}};
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (numbers[i].value)
+            used += (size_t)snprintf(text + used, size - used, " --%s %" PRId64, numbers[i].name,
+                                     numbers[i].value);
+    snprintf(text + used, size - used, "%s%s",
+             settings->precision == GR_PRECISION_BF16 ? " --precision bf16" : "",
+             settings->kernels == GR_KERNELS_OPENBLAS ? " --kernels openblas" : "");
 }
 
 /* The run folder's model has the overrides in it. */
 static void tell_how_to_go_on(const struct gr_settings *settings, int64_t steps, const char *out)
 {
-    char epochs[GR_FIGURE], to[GR_FIGURE], batch[GR_FIGURE], seed[GR_FIGURE], budget[GR_FIGURE];
-    char kept[GR_FIGURE], watch[GR_FIGURE];
     const bool changed = settings->sets.count || settings->freeze.count;
+    char options[512]; /* ten numbers and their names are less */
+    print_again(settings, options, sizeof options);
     gr_tool_warn("interrupted after %" PRId64 " %s saved; go on with: "
-                 "graph-runner train %s%s --resume %s%s%s%s%s%s%s%s%s%s",
+                 "graph-runner train %s%s --resume %s%s%s%s",
                  steps, steps == 1 ? "step, which is" : "steps, which are",
                  changed ? out : settings->operands.items[0], changed ? "/model.yaml" : "", out,
-                 again("epochs", settings->epochs, epochs), again("steps", settings->steps, to),
-                 again("batch", settings->batch, batch), again("seed", settings->seed, seed),
-                 again("memory-budget", settings->memory_budget, budget),
-                 again("keep", settings->kept, kept), again("watch", settings->watch, watch),
-                 settings->data ? " --data " : "", settings->data ? settings->data : "");
+                 options, settings->data ? " --data " : "", settings->data ? settings->data : "");
 }
 
 /* Signals become requests here, between two steps. */
