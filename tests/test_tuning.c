@@ -235,11 +235,14 @@ static void what_was_found_before_a_stop_is_kept(void **state)
     most_measured = 0;
     assert_int_equal(err.status, GR_ERR_RUNTIME);
     assert_non_null(strstr(err.message, "stopped while kernels were chosen, before '"));
+    assert_int_equal(gr_tuning_count(context->tuning), 1);
+    /* Where the machine is so busy that it stays unsure, another process measures it again. */
+    const bool sure = gr_tuning_entry(context->tuning, 0).origin == GR_TUNING_MEASURED;
     gr_model_free(model);
     gr_context_free(context);
     context = context_new(GR_TUNE_MEASURE); /* another process */
     plan_once(context);
-    assert_int_equal(measured, 1);
+    assert_int_equal(measured, sure ? 1 : 2);
     gr_context_free(context);
 }
 
