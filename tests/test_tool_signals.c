@@ -40,45 +40,6 @@ static void sleep_a_little(void)
     nanosleep(&time, NULL);
 }
 
-/* Waits until the tool has told of an epoch; half a minute at most. */
-static void wait_for_an_epoch(void)
-{
-    char path[GR_FOLDER_PATH];
-    gr_folder_file("stderr", path);
-    for (int i = 0; i < 1500; i++) {
-        char *text = gr_tool_read(path);
-        const bool there = strstr(text, "epoch ") != NULL;
-        free(text);
-        if (there)
-            return;
-        sleep_a_little();
-    }
-    fail_msg("training does not advance");
-}
-
-static void an_interrupted_run_is_saved_and_goes_on(void **state)
-{
-    (void)state;
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    static const char *const folders[] = {"first", "second", "third"};
-    for (size_t i = 0; i < 3; i++) {
-        char folder[GR_FOLDER_PATH];
-        gr_folder_file(folders[i], folder);
-        const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
-                                        "1000000", "--threads", "1", "--kernels", "openblas", NULL);
-        wait_for_an_epoch();
-        assert_int_equal(kill(pid, signals[i]), 0);
-        struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
-        gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
-        gr_tool_contains(outcome.err, " --epochs 1000000 --threads 1 --kernels openblas\n");
-        gr_outcome_release(&outcome);
-        outcome =
-            gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);
-        gr_tool_contains(outcome.out, "kept in ");
-        gr_outcome_release(&outcome);
-    }
-}
-
 /* Waits until standard error has the text that often; half a minute at most. */
 static void wait_for(const char *wanted, int times)
 {
@@ -97,12 +58,35 @@ static void wait_for(const char *wanted, int times)
     fail_msg("standard error does not say '%s'", wanted);
 }
 
+static void an_interrupted_run_is_saved_and_goes_on(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    static const char *const folders[] = {"first", "second", "third"};
+    for (size_t i = 0; i < 3; i++) {
+        char folder[GR_FOLDER_PATH];
+        gr_folder_file(folders[i], folder);
+        const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", folder, "--epochs",
+                                        "1000000", "--threads", "1", "--kernels", "openblas", NULL);
+        wait_for("epoch ", 1);
+        assert_int_equal(kill(pid, signals[i]), 0);
+        struct gr_outcome outcome = gr_tool_end(128 + signals[i], pid);
+        gr_tool_contains(outcome.err, "which are saved; go on with: graph-runner train ");
+        gr_tool_contains(outcome.err, " --epochs 1000000 --threads 1 --kernels openblas\n");
+        gr_outcome_release(&outcome);
+        outcome =
+            gr_tool_run(0, "train", gr_tool_model(), "--resume", folder, "--steps", "1", NULL);
+        gr_tool_contains(outcome.out, "kept in ");
+        gr_outcome_release(&outcome);
+    }
+}
+
 static void a_run_asked_to_save_says_where_and_goes_on(void **state)
 {
     (void)state;
     const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", run_folder, "--epochs",
                                     "1000000", NULL);
-    wait_for_an_epoch();
+    wait_for("epoch ", 1);
     for (int i = 1; i <= 2; i++) {
         assert_int_equal(kill(pid, SIGUSR1), 0);
         wait_for(" is saved: ", i);
@@ -158,7 +142,7 @@ static void a_second_signal_ends_the_tool_at_once(void **state)
     char path[GR_FOLDER_PATH];
     const pid_t pid = gr_tool_start(NULL, "train", gr_tool_model(), "--out", run_folder, "--epochs",
                                     "1000000", NULL);
-    wait_for_an_epoch();
+    wait_for("epoch ", 1);
     assert_int_equal(kill(pid, SIGSTOP), 0); /* so that both come before the step ends */
     assert_int_equal(kill(pid, SIGTERM), 0);
     assert_int_equal(kill(pid, SIGINT), 0);
