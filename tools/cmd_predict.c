@@ -18,9 +18,9 @@ struct request {
     char *const *files;         /* [count], or NULL */
     struct gr_sample *samples;  /* [count] where there are no files */
     struct gr_prediction *rows; /* [count, top], best first; index -1 where there is no class */
-    size_t unread;              /* images that have none at all */
 };
 
+/* Has it no class at all? */
 static bool is_unread(const struct request *request, size_t index)
 {
     return request->rows[index * request->top].index < 0;
@@ -129,7 +129,7 @@ static int print_json(const struct request *request)
 
 /* ---- predicting -------------------------------------------------------------------------- */
 
-static int classify(struct request *request)
+static int classify(const struct request *request)
 {
     const struct gr_settings *settings = request->session->settings;
     struct gr_model *model = request->session->model;
@@ -143,13 +143,13 @@ static int classify(struct request *request)
                                           &options, request->samples, request->rows, &err);
     if (!ok)
         return gr_tool_error(&err);
+    size_t unread = 0;
     for (size_t i = 0; i < request->count; i++)
-        request->unread += is_unread(request, i);
+        unread += is_unread(request, i);
     const int status = settings->json ? print_json(request) : print_table(request);
-    if (status != GR_OK || !request->unread)
+    if (status != GR_OK || !unread)
         return status;
-    return gr_tool_fail(GR_ERR_DATA, "%zu of %zu images could not be read", request->unread,
-                        request->count);
+    return gr_tool_fail(GR_ERR_DATA, "%zu of %zu images could not be read", unread, request->count);
 }
 
 static int predict(const struct gr_session *session)
